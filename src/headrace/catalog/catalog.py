@@ -1,0 +1,215 @@
+"""Names of tables and views, and where the tables lie."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from headrace import clock
+from headrace.catalog.entry import Entry
+from headrace.catalog.errors import NameTakenError, TableNotFoundError
+from headrace.catalog.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, TableName
+from headrace.catalog.store import Store
+from headrace.catalog.tables import entries
+from headrace.ids import new_id
+
+
+class Catalog:
+    """The names of one project. Every method takes a ``TableName`` or its text.
+
+    Args:
+        store: the database.
+        warehouse: directory below which managed tables lie.
+    """
+
+    def __init__(self, store: Store, warehouse: Path) -> None:
+        self._store = store
+        self.warehouse = warehouse.absolute()
+
+    def resolve(self, name: TableName | str) -> Entry:
+        """The table or view of that name.
+
+        Raises:
+            TableNotFoundError: there is none; suggests the closest name.
+            InvalidNameError: the text is no name.
+        """
+        entry = self.find(name)
+        if entry is None:
+            raise TableNotFoundError(str(name), self._spellings(str(name)))
+        return entry
+
+    def find(self, name: TableName | str) -> Entry | None:
+        """The table or view of that name, or ``None``."""
+        with self._store.reading() as connection:
+            return self._find(connection, _name(name))
+
+    def at_location(self, location: str | Path) -> TableName | None:
+        """The name of the table whose Delta log lies in that directory."""
+        query = select(entries).where(entries.c.location == self._stored(location))
+        with self._store.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return self._entry(row).name if row else None
+
+    def location_for(self, name: TableName | str) -> Path:
+        """The directory of a managed table of that name, whether or not it exists."""
+        name = _name(name)
+        return self.warehouse / name.catalog / name.schema / name.name
+
+    def create_table(
+        self,
+        name: TableName | str,
+        location: str | Path | None = None,
+        comment: str | None = None,
+    ) -> Entry:
+        """Register a table. Registering it again changes nothing.
+
+        Args:
+            name: the name; a bare one lies in schema ``default``.
+            location: directory of an external table; the managed location if not given.
+            comment: what a person should know about it.
+
+        Raises:
+            NameTakenError: the name is a view, or a table elsewhere; or the location has a name.
+        """
+        name = _name(name)
+        stored = self._stored(location or self.location_for(name))
+        values = {
+            "kind": "table",
+            "location": stored,
+            "comment": comment,
+            "managed": stored == self._stored(self.location_for(name)),
+        }
+        with self._store.begin() as connection:
+            existing = self._find(connection, name)
+            if existing is None:
+                self._insert(connection, name, values)
+                existing = self._find(connection, name)
+                assert existing is not None  # noqa: S101  # inserted in this transaction
+            elif existing.kind != "table" or self._stored(existing.location or "") != stored:
+                raise NameTakenError(str(name), _described(existing), f"table in {stored}")
+        return existing
+
+    def create_view(self, name: TableName | str, sql: str, replace: bool = False) -> Entry:
+        """Register a view under its query.
+
+        Raises:
+            NameTakenError: the name is a table, or a view and ``replace`` is false.
+        """
+        name = _name(name)
+        values = {"kind": "view", "definition": sql, "managed": False}
+        with self._store.begin() as connection:
+            existing = self._find(connection, name)
+            if existing is None:
+                self._insert(connection, name, values)
+            elif existing.kind == "view" and replace:
+                connection.execute(update(entries).where(_is(name)).values(definition=sql))
+            else:
+                raise NameTakenError(str(name), existing.kind, "view")
+            created = self._find(connection, name)
+            assert created is not None  # noqa: S101  # inserted in this transaction
+        return created
+
+    def drop(self, name: TableName | str) -> None:
+        """Forget the name; the files of a managed table go with it.
+
+        The directory is moved aside before the name goes, so that a crash leaves either a table
+        or a directory that nothing names, never a name without its table.
+
+        Raises:
+            TableNotFoundError: there is no such table or view.
+        """
+        entry = self.resolve(name)
+        aside = None
+        with self._store.begin() as connection:
+            connection.execute(delete(entries).where(_is(entry.name)))
+            if entry.managed and entry.location and Path(entry.location).exists():
+                location = Path(entry.location)
+                aside = location.with_name(f".{new_id('dropped')}")
+                location.rename(aside)
+        if aside is not None:
+            shutil.rmtree(aside)
+
+    def list(self, schema: str | None = None) -> list[Entry]:
+        """Tables and views by name; of one schema (``gold`` or ``main.gold``) if given."""
+        query = select(entries).order_by(entries.c.catalog, entries.c.schema, entries.c.name)
+        if schema is not None:
+            within = TableName.parse(f"{schema}.any")
+            query = query.where(
+                entries.c.catalog == within.catalog, entries.c.schema == within.schema
+            )
+        with self._store.reading() as connection:
+            return [self._entry(row) for row in connection.execute(query)]
+
+    def schemas(self) -> list[str]:
+        """The schemas that hold something, as ``catalog.schema``."""
+        query = select(entries.c.catalog, entries.c.schema).distinct()
+        with self._store.reading() as connection:
+            return sorted(f"{row.catalog}.{row.schema}" for row in connection.execute(query))
+
+    def _insert(self, connection: Connection, name: TableName, values: dict[str, Any]) -> None:
+        try:
+            connection.execute(
+                insert(entries).values(
+                    catalog=name.catalog,
+                    schema=name.schema,
+                    name=name.name,
+                    created_at=clock.now(),
+                    **values,
+                )
+            )
+        except IntegrityError as error:
+            wanted = f"{values['kind']} in {values.get('location')}"
+            raise NameTakenError(
+                str(name), "name whose location another table has", wanted
+            ) from error
+
+    def _find(self, connection: Connection, name: TableName) -> Entry | None:
+        row = connection.execute(select(entries).where(_is(name))).one_or_none()
+        return self._entry(row) if row else None
+
+    def _entry(self, row: Row[Any]) -> Entry:
+        kind: Literal["table", "view"] = row.kind
+        return Entry(
+            name=TableName(row.catalog, row.schema, row.name),
+            kind=kind,
+            location=None if row.location is None else str(self.warehouse / row.location),
+            definition=row.definition,
+            comment=row.comment,
+            managed=row.managed,
+            created_at=row.created_at,
+        )
+
+    def _stored(self, location: str | Path) -> str:
+        path = Path(location).absolute()
+        for root in (self.warehouse, self.warehouse.resolve()):
+            if path.is_relative_to(root):
+                return path.relative_to(root).as_posix()
+        return str(path)
+
+    def _spellings(self, name: str) -> list[str]:
+        """Known names, with as many parts as the user typed."""
+        parts = min(name.count(".") + 1, 3)
+        return [".".join(str(entry.name).split(".")[-parts:]) for entry in self.list()]
+
+
+def _name(name: TableName | str) -> TableName:
+    return name if isinstance(name, TableName) else TableName.parse(name)
+
+
+def _is(name: TableName) -> ColumnElement[bool]:
+    return and_(
+        entries.c.catalog == name.catalog,
+        entries.c.schema == name.schema,
+        entries.c.name == name.name,
+    )
+
+
+def _described(entry: Entry) -> str:
+    return entry.kind if entry.location is None else f"{entry.kind} in {entry.location}"
+
+
+__all__ = ["DEFAULT_CATALOG", "DEFAULT_SCHEMA", "Catalog"]

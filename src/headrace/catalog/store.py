@@ -1,0 +1,174 @@
+"""The database: SQLite in one file by default, PostgreSQL for a team.
+
+Packages declare their tables on ``metadata`` in their own ``store.py`` and add a numbered
+migration in ``headrace.catalog.migrations`` that creates them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    TypeDecorator,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+
+from headrace.catalog.errors import DatabaseUnavailableError
+
+metadata: Final = MetaData()
+
+_LOCK_SECONDS: Final = 30
+_READ_ONLY: Final = "headrace_read_only"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: takes any time zone, gives UTC. SQLite keeps no zone, so none is stored there."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Raises ValueError for a time without a zone: its moment would be a guess."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The moment in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class Store:
+    """One database. ``begin()`` writes, ``reading()`` reads; both are transactions.
+
+    Threads may share a store, and so may a forked child: it opens connections of its own.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._process = os.getpid()
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open the database, make it if it is new, and bring its tables up to date.
+
+        Raises:
+            DatabaseUnavailableError: no such server, file, driver or permission.
+            DatabaseTooNewError: a newer Headrace has migrated it.
+        """
+        from headrace.catalog import migrations
+
+        try:
+            store = cls(_engine(url))
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise DatabaseUnavailableError(url, str(error)) from error
+        try:
+            if store.dialect == "sqlite":
+                _use_wal(store.engine)
+            migrations.upgrade(store)
+        except DatabaseError as error:
+            store.close()
+            raise DatabaseUnavailableError(store.url, str(error.orig)) from error
+        return store
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.engine.dialect.name
+
+    @property
+    def url(self) -> str:
+        """The address, without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction that may write: committed at the end, rolled back on an exception.
+
+        On SQLite it holds the write lock from its start, so that two processes wait for each
+        other instead of failing when both turn from reading to writing.
+        """
+        self._after_fork()
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads: one consistent state, and no wait for writers."""
+        self._after_fork()
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(**{_READ_ONLY: True})
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close the connections. The store opens new ones when it is used again."""
+        self.engine.dispose()
+
+    def _after_fork(self) -> None:
+        if os.getpid() != self._process:
+            # The parent's connections stay open: closing them here would end its transactions.
+            self.engine.dispose(close=False)
+            self._process = os.getpid()
+
+
+def _engine(url: str) -> Engine:
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        engine = create_engine(address, connect_args={"timeout": _LOCK_SECONDS})
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if address.drivername == "postgresql":
+        address = address.set(drivername="postgresql+psycopg")
+    return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions itself: it would begin them as readers.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def _use_wal(engine: Engine) -> None:
+    """Switch the file to a write-ahead log. The mode stays with the file, for MLflow too."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        raw = engine.raw_connection()
+        try:
+            cursor = raw.cursor()
+            cursor.execute("PRAGMA journal_mode")
+            if cursor.fetchone()[0] != "wal":
+                cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except Exception as error:
+            # SQLite does not wait for the lock here, unlike everywhere else.
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise DatabaseUnavailableError(str(engine.url), str(error)) from error
+            time.sleep(0.02)
+        finally:
+            raw.close()
