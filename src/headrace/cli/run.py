@@ -1,0 +1,79 @@
+"""``headrace run``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli.options import conf_option, debug_option, json_option
+
+if TYPE_CHECKING:
+    from headrace.project import Run
+
+
+class _Silent:
+    def started(self, step: object) -> None:
+        """Say nothing: the output is JSON."""
+
+    def finished(self, outcome: object) -> None:
+        """Say nothing: the output is JSON."""
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--full", is_flag=True, help="Rebuild from scratch, also what is fresh.")
+@conf_option
+@json_option
+@debug_option
+@click.pass_context
+def command(
+    ctx: click.Context, names: tuple[str, ...], full: bool, conf: dict[str, str], as_json: bool
+) -> None:
+    """Bring everything that is stale up to date, in dependency order.
+
+    A failed step stops only what needs it. Running again picks up where it stopped; with
+    nothing changed it does nothing. NAMES narrow the run.
+    """
+    from headrace.cli.output import StepPrinter, echo_json, working
+    from headrace.project import apply, build, narrow, open_project
+    from headrace.workspace import open_workspace
+
+    with working("reading the project"):
+        desired = open_project(open_workspace(), conf)
+        plan = narrow(build(desired), names)
+    observer = _Silent() if as_json else StepPrinter(len(plan.steps))
+    run = apply(desired, plan, observer, full=full)
+    if as_json:
+        echo_json(
+            {
+                "run": run.id,
+                "seconds": round(run.seconds, 3),
+                "steps": [
+                    {
+                        "step": outcome.step.id,
+                        "state": outcome.state,
+                        "seconds": round(outcome.seconds, 3),
+                        "message": outcome.message,
+                        **({"error": outcome.error.as_json()} if outcome.error else {}),
+                        **outcome.facts,
+                    }
+                    for outcome in run.outcomes
+                ],
+            }
+        )
+    else:
+        _summary(run)
+    ctx.exit(1 if run.failed else 0)
+
+
+def _summary(run: Run) -> None:
+    if run.failed:
+        click.echo(f"\n{len(run.failed)} of {len(run.outcomes)} steps did not finish.")
+        click.echo("Mend the first failure and type: headrace run  (finished steps are kept)")
+    elif run.changed:
+        click.echo(
+            f"\n{len(run.changed)} steps done in {run.seconds:.1f} s.  Next:  headrace status"
+        )
+    else:
+        click.echo("\nNothing to do: everything is fresh.")

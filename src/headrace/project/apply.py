@@ -1,0 +1,221 @@
+"""Carry out a plan: in dependency order, past failures where branches are independent.
+
+What makes a rerun pick up where a killed run stopped is not a log of steps but each step's own
+freshness: whatever finished is fresh, whatever did not is stale. The record kept here is for
+people (``headrace status``).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from headrace.clock import iso, now
+from headrace.errors import HeadraceError
+from headrace.ids import new_id
+from headrace.project import store
+from headrace.project.plan import Desired, Kind, Plan, Step, prediction_spec
+
+if TYPE_CHECKING:
+    from headrace.settings import Paths
+
+State = Literal["done", "fresh", "failed", "blocked"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one step.
+
+    Attributes:
+        state: done, fresh (nothing to do), failed, or blocked by a failure upstream.
+        message: one line for a person.
+        error: what failed, for ``failed``.
+        facts: numbers of the step, for ``--json``.
+    """
+
+    step: Step
+    state: State
+    seconds: float
+    message: str
+    error: HeadraceError | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Told of each step as it starts and ends."""
+
+    def started(self, step: Step) -> None:
+        """A stale step starts."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """A step ended, or was found fresh or blocked."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outcomes of one run, in order."""
+
+    id: str
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Steps that failed or were blocked."""
+        return tuple(o for o in self.outcomes if o.state in ("failed", "blocked"))
+
+    @property
+    def changed(self) -> tuple[Outcome, ...]:
+        """Steps that did something."""
+        return tuple(o for o in self.outcomes if o.state == "done")
+
+
+class RunInProgressError(HeadraceError):
+    """Another process runs this project."""
+
+    code = "run_in_progress"
+    status = 409
+
+    def __init__(self, paths: Paths, holder: str) -> None:
+        self.holder = holder
+        super().__init__(
+            "Another run of this project is in progress.",
+            where=str(paths.root),
+            why=f"the lock is held by {holder}" if holder else "the lock is held",
+            next="wait for it to end, then type: headrace run",
+        )
+
+
+@contextmanager
+def run_lock(paths: Paths) -> Iterator[None]:
+    """Hold the project for one run. The kernel releases the lock when the process ends.
+
+    Raises:
+        RunInProgressError: another process holds it.
+    """
+    paths.make()
+    descriptor = os.open(paths.run_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace").strip()
+            raise RunInProgressError(paths, holder) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} since {iso(now())}".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def apply(desired: Desired, plan: Plan, observer: Observer, *, full: bool = False) -> Run:
+    """Bring every step of the plan up to date.
+
+    A step runs if it is stale when its turn comes: an upstream refresh that changed nothing
+    leaves it fresh. A failed step blocks what needs it and nothing else.
+
+    Args:
+        full: rebuild even what is fresh.
+
+    Raises:
+        RunInProgressError: two runs at once.
+    """
+    started, run_id = time.monotonic(), new_id("apply")
+    with run_lock(desired.workspace.paths):
+        store.start_run(desired.workspace.store, run_id)
+        outcomes: dict[str, Outcome] = {}
+        for step in plan.steps:
+            outcome = _turn(desired, step, outcomes, observer, full)
+            outcomes[step.id] = outcome
+            observer.finished(outcome)
+            store.record_step(
+                desired.workspace.store,
+                run_id,
+                step.id,
+                outcome.state,
+                outcome.seconds,
+                outcome.message,
+            )
+        run = Run(run_id, tuple(outcomes.values()), time.monotonic() - started)
+        store.finish_run(desired.workspace.store, run_id, "failed" if run.failed else "done")
+    return run
+
+
+def _turn(
+    desired: Desired, step: Step, before: dict[str, Outcome], observer: Observer, full: bool
+) -> Outcome:
+    for need in step.needs:
+        if before[need].state in ("failed", "blocked"):
+            return Outcome(step, "blocked", 0.0, f"waits for {before[need].step.name}")
+    upstream_ran = any(before[need].state == "done" for need in step.needs)
+    freshness = desired.freshness(step.kind, step.name) if upstream_ran else step.own
+    if not freshness.stale and not full:
+        return Outcome(step, "fresh", 0.0, freshness.reason)
+    observer.started(step)
+    clock = time.monotonic()
+    try:
+        message, facts = _ACTIONS[step.kind](desired, step.name, full)
+    except HeadraceError as error:
+        return Outcome(step, "failed", time.monotonic() - clock, error.what, error)
+    return Outcome(step, "done", time.monotonic() - clock, message, None, facts)
+
+
+Result = tuple[str, dict[str, Any]]
+
+
+def _refresh_table(desired: Desired, name: str, full: bool) -> Result:
+    refresh = desired.tables.refresh(name, full=full)
+    message = f"version {refresh.version}, {refresh.rows:,} rows"
+    failing = sum(count.failed for count in refresh.expectations)
+    if failing:
+        message += f", {failing:,} rows fail expectations"
+    return message, {"version": refresh.version, "rows": refresh.rows}
+
+
+def _build_model(desired: Desired, name: str, full: bool) -> Result:
+    from headrace.promotion import build
+
+    entry = desired.project.models[name]
+    result = build(desired.workspace, entry, entry.gate, full=full)
+    verdict = result.verdict
+    return verdict.summary, {
+        "version": result.version.version,
+        "promoted": verdict.promoted,
+        "verdict": verdict.as_json(),
+    }
+
+
+def _deploy_endpoint(desired: Desired, name: str, _full: bool) -> Result:
+    from headrace.registry import resolve
+    from headrace.serving import deploy
+
+    spec = desired.project.endpoints[name]
+    version = resolve(desired.workspace, spec.model)
+    deployment = deploy(desired.workspace, spec, version)
+    return (
+        f"{deployment.colour} gets {version.name} version {version.version}",
+        {"colour": deployment.colour, "version": version.version},
+    )
+
+
+def _score_table(desired: Desired, name: str, full: bool) -> Result:
+    from headrace.scoring import score
+
+    scoring = score(desired.workspace, prediction_spec(desired.project, name), full=full)
+    message = f"version {scoring.version}, {scoring.scored:,} rows scored"
+    if scoring.unchanged:
+        message += f", {scoring.unchanged:,} unchanged"
+    return message, {"version": scoring.version, "scored": scoring.scored}
+
+
+_ACTIONS: dict[Kind, Callable[[Desired, str, bool], Result]] = {
+    "table": _refresh_table,
+    "model": _build_model,
+    "endpoint": _deploy_endpoint,
+    "predictions": _score_table,
+}

@@ -1,0 +1,173 @@
+"""Checks of this machine and this project, each with what to do when it fails."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Final, Literal
+
+from headrace.errors import HeadraceError
+from headrace.settings import PROJECT_FILE, SETTINGS, Paths, ProjectNotFoundError, find_project
+
+State = Literal["ok", "warning", "failed"]
+
+#: Below this much free space a refresh may not finish.
+FREE_BYTES: Final = 1 << 30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: what was looked at, how it is, and what to type if it is not well."""
+
+    name: str
+    state: State
+    found: str
+    next: str = ""
+
+
+def examine(start: Path | None = None) -> list[Check]:
+    """Look at everything; a failed check does not stop the others."""
+    checks = [_python(), *_packages(), *_settings()]
+    try:
+        paths = find_project(start)
+    except ProjectNotFoundError as error:
+        return [*checks, Check("project", "warning", error.what, error.next or "")]
+    probes: tuple[Callable[[Paths], Check], ...] = (
+        _project_file,
+        _database,
+        _token,
+        _disk,
+        _tables,
+        _engine,
+        _port,
+    )
+    return [*checks, *(_guarded(probe, paths) for probe in probes)]
+
+
+def _guarded(probe: Callable[[Paths], Check], paths: Paths) -> Check:
+    try:
+        return probe(paths)
+    except HeadraceError as error:
+        found = error.what + (f" {error.where}" if error.where else "")
+        if error.why:
+            found += f": {error.why}"
+        return Check(probe.__name__.strip("_").replace("_", " "), "failed", found, error.next or "")
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} on {platform.platform(terse=True)}"
+    return Check("python", "ok", found)
+
+
+def _packages() -> Iterator[Check]:
+    """Installed versions against the requirements of this installation."""
+    from packaging.requirements import Requirement
+
+    missing, wrong = [], []
+    for text in requires("headrace") or []:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            missing.append(requirement.name)
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{requirement.name} {installed}, needs {requirement.specifier}")
+    if missing or wrong:
+        found = "; ".join([f"missing {name}" for name in missing] + wrong)
+        yield Check("packages", "failed", found, "pip install -r requirements.lock")
+        return
+    shown = ("pysail", "pyspark-client", "deltalake", "mlflow", "scikit-learn")
+    yield Check("packages", "ok", ", ".join(f"{name} {version(name)}" for name in shown))
+
+
+def _settings() -> Iterator[Check]:
+    changed = [s for s in SETTINGS.values() if s.value() != s.default]
+    if changed:
+        # A database address may hold a password: names only.
+        yield Check("settings", "ok", "set: " + ", ".join(s.name for s in changed))
+
+
+def _project_file(paths: Paths) -> Check:
+    from headrace.project.config import load_project
+
+    project = load_project(paths)
+    parts = [
+        f"{len(project.models)} models",
+        f"{len(project.endpoints)} endpoints",
+        f"{len(project.predictions)} predictions",
+    ]
+    return Check("project file", "ok", f"{project.name} ({PROJECT_FILE}): {', '.join(parts)}")
+
+
+def _database(paths: Paths) -> Check:
+    from headrace.catalog import Store
+
+    store = Store.open(paths.database_url)
+    try:
+        return Check("database", "ok", store.url)
+    finally:
+        store.close()
+
+
+def _token(paths: Paths) -> Check:
+    if not paths.token_file.exists():
+        return Check("token", "warning", "not made yet", "headrace up makes it")
+    mode = stat.S_IMODE(paths.token_file.stat().st_mode)
+    if mode & 0o077:
+        fix = f"chmod 600 {paths.token_file}"
+        return Check("token", "failed", f"others can read it (mode {mode:o})", fix)
+    return Check("token", "ok", "mode 600")
+
+
+def _disk(paths: Paths) -> Check:
+    free = shutil.disk_usage(paths.root).free
+    found = f"{free / 2**30:.1f} GiB free"
+    if free < FREE_BYTES:
+        return Check("disk", "failed", found, "free space before headrace run")
+    return Check("disk", "ok", found)
+
+
+def _tables(paths: Paths) -> Check:
+    from headrace import lakehouse
+    from headrace.catalog import Catalog, Store
+
+    store = Store.open(paths.database_url)
+    try:
+        entries = [entry for entry in Catalog(store, paths.warehouse).list() if entry.location]
+        gone = [str(e.name) for e in entries if lakehouse.latest_version(e.location or "") is None]
+    finally:
+        store.close()
+    if gone:
+        found = f"no Delta log behind {', '.join(gone)}"
+        return Check("tables", "failed", found, "headrace run rebuilds the pipeline's tables")
+    return Check("tables", "ok", f"{len(entries)} tables, each with a readable Delta log")
+
+
+def _engine(paths: Paths) -> Check:
+    from headrace.workspace import open_workspace
+
+    rows = open_workspace(paths.root).spark().sql("SELECT 1 AS one").collect()
+    return Check(
+        "engine", "ok" if rows[0][0] == 1 else "failed", SETTINGS["HEADRACE_ENGINE"].value()
+    )
+
+
+def _port(_: Paths) -> Check:
+    from headrace.settings import setting
+
+    host, port = setting("HEADRACE_HOST"), int(setting("HEADRACE_PORT"))
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((host, port)) == 0:
+            found = f"{host}:{port} is in use"
+            return Check("port", "warning", found, f"headrace up --port {port + 1}")
+    return Check("port", "ok", f"{host}:{port} is free")

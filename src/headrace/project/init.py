@@ -1,0 +1,92 @@
+"""Write a new project from a template."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from headrace.errors import HeadraceError, did_you_mean
+from headrace.settings import PROJECT_FILE, Paths, read_token
+
+
+class UnknownTemplateError(HeadraceError):
+    """A template that does not ship with Headrace."""
+
+    code = "unknown_template"
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        self.name, self.known = name, known
+        super().__init__(
+            f'There is no template "{name}".',
+            why=did_you_mean(name, known) or f"there are: {', '.join(known)}",
+            next=f"headrace init my-project --template {known[0]}",
+        )
+
+
+class DirectoryNotEmptyError(HeadraceError):
+    """The project directory already holds files."""
+
+    code = "directory_not_empty"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        is_project = (directory / PROJECT_FILE).exists()
+        super().__init__(
+            "The directory is not empty.",
+            where=str(directory),
+            why="it already holds a project" if is_project else "files would be mixed with yours",
+            next=f"cd {directory} && headrace plan" if is_project else "headrace init another-name",
+        )
+
+
+def templates() -> list[str]:
+    """Names of the templates that ship with Headrace."""
+    root = files("headrace.project") / "templates"
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+
+
+def init(directory: Path, template: str) -> list[Path]:
+    """Write a project and its bearer token.
+
+    The files are written beside the target and moved into place together, so that an
+    interrupted ``init`` leaves no half project.
+
+    Returns:
+        The files written, relative to the directory, sorted.
+
+    Raises:
+        UnknownTemplateError: no such template.
+        DirectoryNotEmptyError: the directory holds files.
+    """
+    if template not in templates():
+        raise UnknownTemplateError(template, templates())
+    directory = directory.resolve()
+    if directory.exists() and any(directory.iterdir()):
+        raise DirectoryNotEmptyError(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = directory.with_name(f".{directory.name}.new")
+    shutil.rmtree(staging, ignore_errors=True)
+    with as_file(files("headrace.project") / "templates" / template) as source:
+        shutil.copytree(source, staging, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    written = sorted(path.relative_to(staging) for path in staging.rglob("*") if path.is_file())
+    if directory.exists():
+        directory.rmdir()
+    staging.rename(directory)
+    paths = Paths(directory)
+    paths.make()
+    read_token(paths)
+    write_schema(paths)
+    return written
+
+
+def write_schema(paths: Paths) -> Path:
+    """Write the JSON Schema of ``headrace.yaml`` where the file's first line points editors."""
+    from headrace.project.config import json_schema
+
+    target = paths.state / "headrace.schema.json"
+    fresh = target.with_suffix(".new")
+    fresh.write_text(json.dumps(json_schema(), indent=2) + "\n")
+    fresh.replace(target)
+    return target
