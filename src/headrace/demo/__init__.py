@@ -1,0 +1,1 @@
+"""The demo: a simulated fleet, the whole loop on it, and a summary."""
