@@ -1,0 +1,68 @@
+"""Whether a table of predictions must be scored again; reads the database and one Delta log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headrace import lakehouse
+from headrace.catalog import TableName
+from headrace.freshness import Freshness
+from headrace.scoring import store
+
+if TYPE_CHECKING:
+    from headrace.registry import ModelVersion
+    from headrace.scoring.spec import PredictionSpec
+    from headrace.workspace import Workspace
+
+#: Delta operations that rearrange files and change no row.
+_UPKEEP: Final = frozenset({"OPTIMIZE", "VACUUM START", "VACUUM END"})
+
+
+def scoring_freshness(workspace: Workspace, spec: PredictionSpec) -> Freshness:
+    """Whether ``score`` would find something to do.
+
+    Raises:
+        HeadraceError: the model version or the input table does not exist.
+    """
+    from headrace.registry import resolve
+
+    return judge(workspace, spec, resolve(workspace, spec.model))
+
+
+def judge(workspace: Workspace, spec: PredictionSpec, version: ModelVersion) -> Freshness:
+    """The same for a resolved model version."""
+    table = str(TableName.parse(spec.table))
+    if store.last(workspace.store, table, "pending"):
+        return Freshness(True, "the last scoring was interrupted")
+    last = store.last(workspace.store, table, "done")
+    if last is None:
+        return Freshness(True, "never scored")
+    if last.model_id != version.model_id:
+        before, after = (last.model_name, last.model_version), (version.name, version.version)
+        return Freshness(
+            True, f"{spec.model} moved from {before[0]}/{before[1]} to {after[0]}/{after[1]}"
+        )
+    if last.spec_digest != spec.digest():
+        return Freshness(True, f"the settings of {spec.table} changed")
+    entry = workspace.catalog.resolve(spec.input)
+    newest = lakehouse.latest_version(entry.location) if entry.location else None
+    if newest != last.input_version:
+        return Freshness(
+            True, f"input {entry.name} moved from version {last.input_version} to {newest}"
+        )
+    return _output_freshness(workspace, table, last.version)
+
+
+def _output_freshness(workspace: Workspace, table: str, written: int | None) -> Freshness:
+    entry = workspace.catalog.find(table)
+    if entry is None or entry.location is None or written is None:
+        return Freshness(True, f"{table} is gone")
+    newest = lakehouse.latest_version(entry.location)
+    if newest is None or newest < written:
+        return Freshness(True, f"{table} no longer holds version {written}")
+    for change in lakehouse.history(entry.location, newest - written):
+        if change.version > written and change.operation not in _UPKEEP:
+            return Freshness(
+                True, f"version {change.version} of {table} was written by {change.operation}"
+            )
+    return Freshness(False, f"model, input and table are those of version {written}")
