@@ -1,0 +1,108 @@
+"""Opening a table, and the Delta library's errors in words of ours."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
+
+from headrace.lakehouse.errors import (
+    CorruptTableError,
+    NotADeltaTableError,
+    PredicateError,
+    StorageError,
+    StorageFullError,
+    TableSchemaError,
+)
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
+_QUERY_WORDS = (
+    "error during planning",
+    "sql error",
+    "no field named",
+    "schema error",
+    "field not found",
+)
+_MISSING_WORDS = ("not found", "no such file", "notfound")
+_DAMAGE_WORDS = (
+    "parquet", "checkpoint", "json", "deserialize", "invalid log", "eof", "magic", "thrift",
+    "log segment", "gap in", "missing commit", "no files in log",
+)  # fmt: skip
+
+
+def directory(location: str | Path) -> Path:
+    """The absolute directory of a table, given as a path or a ``file:`` address."""
+    text = str(location)
+    if text.startswith("file:"):
+        text = unquote(urlparse(text).path)
+    return Path(text).absolute()
+
+
+def open_table(location: str | Path, version: int | None = None) -> DeltaTable:
+    """The table at a version that exists (see ``check_version``), or at its newest.
+
+    Raises:
+        NotADeltaTableError: there is no Delta log.
+        CorruptTableError: the log cannot be read.
+    """
+    from deltalake import DeltaTable
+
+    path = directory(location)
+    if not path.is_dir():
+        raise NotADeltaTableError(str(path), "the directory does not exist")
+    if not (path / "_delta_log").is_dir():
+        raise NotADeltaTableError(str(path), "the directory has no _delta_log")
+    with delta_errors(path):
+        return DeltaTable(str(path), version=version)
+
+
+@contextmanager
+def delta_errors(location: Path) -> Iterator[None]:
+    """Raise the library's errors as ours. Conflicts pass through: ``retry`` handles them."""
+    from deltalake.exceptions import (
+        CommitFailedError,
+        DeltaError,
+        SchemaMismatchError,
+        TableNotFoundError,
+    )
+
+    try:
+        yield
+    except CommitFailedError as error:
+        if _is_full(error):
+            raise StorageFullError(str(location), _first_line(error)) from error
+        raise
+    except SchemaMismatchError as error:
+        raise TableSchemaError(str(location), _first_line(error)) from error
+    except TableNotFoundError as error:
+        raise NotADeltaTableError(str(location), _first_line(error)) from error
+    except (DeltaError, OSError, ValueError) as error:
+        raise _translated(location, error) from error
+
+
+def _translated(location: Path, error: Exception) -> Exception:
+    text = str(error).lower()
+    if _is_full(error):
+        return StorageFullError(str(location), _first_line(error))
+    if any(word in text for word in _QUERY_WORDS):
+        return PredicateError(str(location), _first_line(error))
+    if any(word in text for word in (*_MISSING_WORDS, *_DAMAGE_WORDS)):
+        return CorruptTableError(str(location), _first_line(error))
+    return StorageError(str(location), _first_line(error))
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return any(word in str(error).lower() for word in _FULL_WORDS)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,67 @@
+"""Writing Arrow data to a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.lakehouse.commit import Mode, Transaction, commit
+from headrace.lakehouse.opening import directory
+
+if TYPE_CHECKING:
+    from deltalake import CommitProperties, DeltaTable
+
+
+def write(
+    location: str | Path,
+    data: Any,
+    *,
+    mode: Mode = "append",
+    partition_by: Sequence[str] = (),
+    transaction: Transaction | None = None,
+    marker: str | None = None,
+    replace_schema: bool = False,
+) -> int:
+    """Write rows in one commit; the table is made if it is not there.
+
+    Args:
+        location: directory of the table.
+        data: a ``pyarrow.Table`` or ``RecordBatch``, or a ``RecordBatchReader``, which is
+            streamed and can be consumed only once: a conflict with it is not tried again.
+        mode: ``overwrite`` replaces all rows; if another writer commits meanwhile, it fails.
+        partition_by: partition columns of a new table.
+        transaction: writes exactly once, see ``Transaction``.
+        marker: kept in the commit's ``userMetadata``.
+        replace_schema: an overwrite replaces the columns too.
+
+    Returns:
+        The version made, or the one that already holds the transaction.
+
+    Raises:
+        TableSchemaError: the columns are not those of the table.
+        DeltaConflictError: other writers won.
+        StorageFullError: no space is left; nothing was committed.
+    """
+    import pyarrow
+
+    path = directory(location)
+
+    def action(table: DeltaTable | None, properties: CommitProperties) -> None:
+        from deltalake import write_deltalake
+
+        options: dict[str, Any] = {"mode": mode, "commit_properties": properties}
+        if table is None or replace_schema:
+            options["partition_by"] = list(partition_by)
+        if mode == "overwrite" and replace_schema:
+            options["schema_mode"] = "overwrite"
+        write_deltalake(table if table is not None else str(path), data, **options)
+
+    return commit(
+        path,
+        action,
+        mode=mode,
+        repeatable=isinstance(data, pyarrow.Table | pyarrow.RecordBatch),
+        transaction=transaction,
+        marker=marker,
+    )
