@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -12,10 +13,12 @@ from sqlalchemy.exc import IntegrityError
 from headrace import clock
 from headrace.catalog.entry import Entry
 from headrace.catalog.errors import NameTakenError, TableNotFoundError
-from headrace.catalog.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, TableName
-from headrace.catalog.store import Store
+from headrace.catalog.names import TableName
 from headrace.catalog.tables import entries
 from headrace.ids import new_id
+
+if TYPE_CHECKING:
+    from headrace.catalog.store import Store
 
 
 class Catalog:
@@ -133,7 +136,7 @@ class Catalog:
         if aside is not None:
             shutil.rmtree(aside)
 
-    def list(self, schema: str | None = None) -> list[Entry]:
+    def list(self, schema: str | None = None) -> builtins.list[Entry]:
         """Tables and views by name; of one schema (``gold`` or ``main.gold``) if given."""
         query = select(entries).order_by(entries.c.catalog, entries.c.schema, entries.c.name)
         if schema is not None:
@@ -144,7 +147,7 @@ class Catalog:
         with self._store.reading() as connection:
             return [self._entry(row) for row in connection.execute(query)]
 
-    def schemas(self) -> list[str]:
+    def schemas(self) -> builtins.list[str]:
         """The schemas that hold something, as ``catalog.schema``."""
         query = select(entries.c.catalog, entries.c.schema).distinct()
         with self._store.reading() as connection:
@@ -190,7 +193,7 @@ class Catalog:
                 return path.relative_to(root).as_posix()
         return str(path)
 
-    def _spellings(self, name: str) -> list[str]:
+    def _spellings(self, name: str) -> builtins.list[str]:
         """Known names, with as many parts as the user typed."""
         parts = min(name.count(".") + 1, 3)
         return [".".join(str(entry.name).split(".")[-parts:]) for entry in self.list()]
@@ -210,6 +213,3 @@ def _is(name: TableName) -> ColumnElement[bool]:
 
 def _described(entry: Entry) -> str:
     return entry.kind if entry.location is None else f"{entry.kind} in {entry.location}"
-
-
-__all__ = ["DEFAULT_CATALOG", "DEFAULT_SCHEMA", "Catalog"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from headrace.catalog.names import TableName
+if TYPE_CHECKING:
+    from headrace.catalog.names import TableName
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, insert, select
 
 from headrace import clock
 from headrace.catalog.errors import RawFileError
 from headrace.catalog.operation import RawFile
-from headrace.catalog.store import Store
 from headrace.catalog.tables import files
+
+if TYPE_CHECKING:
+    from headrace.catalog.store import Store
 
 # A file changed within the clock's resolution after its checksum was taken keeps its
 # modification time. A checksum counts only for a file that had been still for this long.
@@ -68,22 +70,21 @@ def remember(connection: Connection, found: Iterable[RawFile]) -> list[int]:
         )
         key = connection.scalar(select(files.c.id).where(is_same))
         if key is None:
-            key = connection.execute(
-                insert(files).values(
-                    path=file.path,
-                    size=file.size,
-                    sha256=file.sha256,
-                    modified=file.modified,
-                    seen_at=clock.now(),
-                )
-            ).inserted_primary_key[0]
+            row = insert(files).values(
+                path=file.path,
+                size=file.size,
+                sha256=file.sha256,
+                modified=file.modified,
+                seen_at=clock.now(),
+            )
+            key = connection.scalar(row.returning(files.c.id))
         keys.append(int(key))
     return keys
 
 
 def _state(path: Path) -> tuple[int, datetime]:
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError as error:
         raise RawFileError(path, error.strerror or str(error)) from error
     microseconds = status.st_mtime_ns // 1000

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
 
 from headrace.catalog.fingerprint import fingerprint, remember
 from headrace.catalog.names import TableName
 from headrace.catalog.operation import Access, Operation, RawFile
-from headrace.catalog.store import Store
 from headrace.catalog.tables import accesses, files, operation_files, operations
+
+if TYPE_CHECKING:
+    from headrace.catalog.store import Store
 
 _AT_A_TIME = 500  # below the number of bound values that any SQLite accepts
 

@@ -162,7 +162,7 @@ def _use_wal(engine: Engine) -> None:
         try:
             cursor = raw.cursor()
             cursor.execute("PRAGMA journal_mode")
-            if cursor.fetchone()[0] != "wal":
+            if cursor.fetchone() != ("wal",):
                 cursor.execute("PRAGMA journal_mode = WAL")
             return
         except Exception as error:

@@ -156,4 +156,5 @@ def _delta_type(data_type: pyarrow.DataType) -> str:
     if pyarrow.types.is_timestamp(data_type):
         data_type = pyarrow.timestamp("us", data_type.tz)
     field = pyarrow.field("value", data_type)
-    return Schema.from_arrow(pyarrow.schema([field])).to_json()
+    text: str = Schema.from_arrow(pyarrow.schema([field])).to_json()
+    return text

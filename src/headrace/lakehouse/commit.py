@@ -41,7 +41,8 @@ def transaction_version(location: str | Path, app_id: str) -> int | None:
     """The newest transaction version of an application; ``None`` if it wrote nothing here."""
     if latest_version(location) is None:
         return None
-    return open_table(location).transaction_version(app_id)
+    held: int | None = open_table(location).transaction_version(app_id)
+    return held
 
 
 def commit(

@@ -39,7 +39,8 @@ def vacuum(location: str | Path, retention: timedelta, dry_run: bool = False) ->
     def action() -> list[str]:
         table = open_table(path)
         with delta_errors(path):
-            return table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False)
+            gone: list[str] = table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False)
+        return gone
 
     removed = retry(action, location=path, operation="vacuum")
     return sorted(str(file_path(path, file)) for file in removed)
@@ -58,7 +59,8 @@ def compact(location: str | Path) -> int:
         table = open_table(path)
         with delta_errors(path):
             table.optimize.compact()
-        return open_table(path).version()
+        newest: int = open_table(path).version()
+        return newest
 
     return retry(action, location=path, operation="compaction")
 
