@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from headrace import lakehouse
+from headrace.lakehouse.commit import commit as commit_once
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from deltalake import CommitProperties, DeltaTable
+
+    from headrace.lakehouse import Transaction
 
 _CHANGE: Final = "headrace_change"
 _BATCH_ROWS: Final = 65_536
@@ -33,9 +36,9 @@ def merge(
     removed: Path,
     schema: pa.Schema,
     key: Sequence[str],
-    transaction: lakehouse.Transaction,
+    transaction: Transaction,
     marker: str,
-) -> None:
+) -> int:
     """Replace, insert and delete rows by key, in one commit.
 
     Args:
@@ -46,40 +49,43 @@ def merge(
         key: columns that identify a row.
         transaction: a table that holds it already is left alone.
         marker: the commit's ``userMetadata``.
-    """
-    from deltalake import CommitProperties, DeltaTable
-    from deltalake import Transaction as DeltaTransaction
 
-    def once() -> None:
-        done = lakehouse.transaction_version(location, transaction.app_id)
-        if done is not None and done >= transaction.version:
-            return
-        source = _source(changed, removed, schema)
+    Returns:
+        The version made, or the one that holds the transaction already.
+
+    Raises:
+        DeltaConflictError: other writers won.
+    """
+
+    def action(table: DeltaTable | None, properties: CommitProperties) -> None:
+        assert table is not None  # noqa: S101  # there are rows to merge with
         values = {_quoted("target", name): _quoted("source", name) for name in schema.names}
-        is_delete = f"{_quoted('source', _CHANGE)} = 'delete'"
-        is_write = f"{_quoted('source', _CHANGE)} = 'write'"
+        mark = _quoted("source", _CHANGE)
         (
-            DeltaTable(location)
-            .merge(
-                source,
+            table.merge(
+                _source(changed, removed, schema),
                 predicate=" AND ".join(
                     f"{_quoted('target', name)} = {_quoted('source', name)}" for name in key
                 ),
                 source_alias="source",
                 target_alias="target",
                 streamed_exec=True,
-                commit_properties=CommitProperties(
-                    custom_metadata={"userMetadata": marker},
-                    app_transactions=[DeltaTransaction(transaction.app_id, transaction.version)],
-                ),
+                commit_properties=properties,
             )
-            .when_matched_delete(predicate=is_delete)
-            .when_matched_update(updates=values, predicate=is_write)
-            .when_not_matched_insert(updates=values, predicate=is_write)
+            .when_matched_delete(predicate=f"{mark} = 'delete'")
+            .when_matched_update(updates=values, predicate=f"{mark} = 'write'")
+            .when_not_matched_insert(updates=values, predicate=f"{mark} = 'write'")
             .execute()
         )
 
-    lakehouse.retry(once)
+    return commit_once(
+        Path(location),
+        action,
+        mode="append",  # what it replaces is found anew each time: safe to try again
+        repeatable=True,
+        transaction=transaction,
+        marker=marker,
+    )
 
 
 def _source(changed: Path, removed: Path, schema: pa.Schema) -> pa.RecordBatchReader:

@@ -145,7 +145,7 @@ def predicted(
         [StructField(name, by_name[name].dataType) for name in kept]
         + [StructField(name, from_arrow_type(pa.type_for_alias(a))) for name, a in predictions]
     )
-    scored = rows.mapInArrow(predict, schema)  # type: ignore[arg-type]
+    scored = rows.mapInArrow(predict, schema)
     constants = {
         name: f.lit(value).cast(kind).alias(name) for name, (kind, value) in record.items()
     }

@@ -169,7 +169,7 @@ def _begin(
         raise InputNotTableError(table, source, f"{entry.location} holds no Delta table")
     schema = lakehouse.schema(entry.location, input_version)
     model = fetch(workspace, version, table)
-    key = spec.key or _trained_key(version)
+    key = spec.key or _trained_key(workspace, version)
     if not key:
         raise NoKeyError(table, model.name, schema.names)
     inputs = {
@@ -284,24 +284,19 @@ def _commit(job: _Job, schema: pa.Schema, rows: int, comparable: bool) -> store.
         return store.change(job.workspace.store, record, status="done", version=before)
     transaction = lakehouse.Transaction(f"headrace-scoring:{record.table}", record.number)
     if mode == "merge":
-        commit.merge(
+        version = commit.merge(
             job.location, job.changed, job.removed, schema, job.rows.key, transaction, record.id
         )
     else:
-        lakehouse.commit_files(
+        version = lakehouse.commit_files(
             job.location,
-            [str(path) for path in commit.parquet_files(job.changed)],
+            commit.parquet_files(job.changed),
             schema,
             mode=mode,
             transaction=transaction,
             marker=record.id,
         )
     crash_point("scoring.committed")
-    version = _committed(job.workspace, record)
-    if version is None:
-        raise ScoringFailedError(
-            record.table, job.model.name, job.rows.table, "another process changed the table"
-        )
     return _finish(job.workspace, record, version)
 
 
@@ -423,9 +418,13 @@ def _constants(record: store.Record) -> dict[str, tuple[str, object]]:
     }
 
 
-def _trained_key(version: ModelVersion) -> list[str]:
-    """The row identity that the model was trained with, as its version's tags tell it."""
-    return [name for name in version.tags.get("headrace.key", "").split(",") if name]
+def _trained_key(workspace: Workspace, version: ModelVersion) -> list[str]:
+    """The row identity that the model was trained with; empty if it was trained elsewhere."""
+    from headrace.tracking import TrainingSpec
+    from headrace.tracking.store import last
+
+    record = last(workspace.store, version.name, run_id=version.run_id) if version.run_id else None
+    return TrainingSpec.model_validate_json(record.spec).key if record else []
 
 
 def _nothing_to_do(workspace: Workspace, table: str) -> Scoring:

@@ -1,0 +1,120 @@
+"""Why something cannot be traced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from headrace.errors import HeadraceError, did_you_mean
+
+
+def key_text(key: Mapping[str, object]) -> str:
+    """A key as it is typed: ``a=1,b=2``."""
+    return ",".join(f"{name}={value}" for name, value in key.items())
+
+
+class TraceError(HeadraceError):
+    """Base of the errors of the trace."""
+
+    code = "trace_error"
+
+
+class PredictionNotFoundError(TraceError):
+    """No request log holds a prediction of that id."""
+
+    code = "prediction_not_found"
+    status = 404
+
+    def __init__(self, prediction_id: str, logs: Sequence[str]) -> None:
+        self.prediction_id, self.logs = prediction_id, list(logs)
+        super().__init__(
+            f'No prediction "{prediction_id}".',
+            where=", ".join(self.logs) or "no endpoint has a request log yet",
+            why=None if self.logs else "nothing was answered, or the log is not written yet",
+            next="headrace status shows the endpoints; a row of a table: headrace trace TABLE KEY",
+        )
+
+
+class PredictionNotShippedError(TraceError):
+    """The prediction was answered and is still in the spool."""
+
+    code = "prediction_not_shipped"
+    status = 409
+
+    def __init__(self, prediction_id: str, spool: str) -> None:
+        self.prediction_id, self.spool = prediction_id, spool
+        super().__init__(
+            f'The prediction "{prediction_id}" is not in its table yet.',
+            where=spool,
+            why="answers reach the request log within 10 s while `headrace up` runs",
+            next=f"headrace trace {prediction_id}, again in a moment",
+        )
+
+
+class InvalidKeyError(TraceError):
+    """The key of a row does not parse, or does not fit the table."""
+
+    code = "invalid_key"
+
+    def __init__(
+        self, table: str, text: str, why: str, columns: Iterable[str] = (), name: str = ""
+    ) -> None:
+        self.table, self.text, self.columns = table, text, list(columns)
+        hint = did_you_mean(name, self.columns) if name else None
+        super().__init__(
+            f'"{text}" is no key of {table}.',
+            where=table,
+            why=why + (f"; {hint}" if hint else ""),
+            next=f"headrace trace {table} COLUMN=VALUE,COLUMN=VALUE",
+        )
+
+
+class RowNotFoundError(TraceError):
+    """The table holds no row of that key."""
+
+    code = "row_not_found"
+    status = 404
+
+    def __init__(
+        self, table: str, version: int, key: Mapping[str, object], example: Mapping[str, object]
+    ) -> None:
+        self.table, self.version, self.key, self.example = table, version, dict(key), dict(example)
+        super().__init__(
+            f"No row {key_text(key)} in {table}.",
+            where=f"{table}, version {version}",
+            why=f"a row that is there: {key_text(example)}" if example else "the table is empty",
+            next=f"SELECT {', '.join(key)} FROM {table} LIMIT 10",
+        )
+
+
+class AmbiguousRowError(TraceError):
+    """The key stands for several rows."""
+
+    code = "ambiguous_row"
+
+    def __init__(
+        self, table: str, key: Mapping[str, object], rows: int, others: Sequence[str]
+    ) -> None:
+        self.table, self.key, self.rows, self.others = table, dict(key), rows, list(others)
+        super().__init__(
+            f"{rows:,} rows of {table} have {key_text(key)}.",
+            where=table,
+            why="a trace follows one row",
+            next=f"headrace trace {table} {key_text(key)},COLUMN=VALUE with one of: "
+            + ", ".join(others),
+        )
+
+
+class NoLineageError(TraceError):
+    """Nothing is recorded of how the table was written."""
+
+    code = "no_lineage"
+
+    def __init__(self, table: str, version: int) -> None:
+        self.table, self.version = table, version
+        super().__init__(
+            f"Nothing is recorded of how {table} was written.",
+            where=f"{table}, version {version}",
+            why="lineage is recorded when a table is written through headrace.spark() or a pipeline",
+            next=f"write it through headrace.spark(): "
+            f'spark.table("{table}").write.mode("overwrite").saveAsTable("{table}")',
+        )

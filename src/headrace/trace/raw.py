@@ -1,0 +1,150 @@
+"""Raw files: whether they are still what was read, and which of them hold rows of one entity."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from headrace import clock
+from headrace.catalog import Lineage, RawFile, RawFileError
+from headrace.trace.errors import key_text
+from headrace.trace.scan import CannotNarrowError, count_rows
+
+if TYPE_CHECKING:
+    from headrace.settings import Paths
+
+Status = Literal["unchanged", "changed since", "gone"]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Whose raw rows, and from when: what a trace is narrowed to.
+
+    Attributes:
+        columns: value of each column that names the entity, such as ``device_id``.
+        time: the column that says when, such as ``window_end``.
+        moment: its value, in UTC.
+        lookback: how far back a feature row looks; ``None`` if that is not known.
+    """
+
+    columns: Mapping[str, Any]
+    time: str | None = None
+    moment: datetime | None = None
+    lookback: timedelta | None = None
+
+    def __str__(self) -> str:
+        text = key_text(self.columns)
+        if self.moment is None:
+            return text
+        if self.lookback is None:
+            return f"{text} up to {clock.iso(self.moment)}"
+        return f"{text} in ({clock.iso(self.moment - self.lookback)}, {clock.iso(self.moment)}]"
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """The raw files of one table, narrowed to an entity or not.
+
+    Attributes:
+        files: the files kept, with the number of rows of the entity in each, ``None`` where
+            they were not counted.
+        left_out: files that hold no row of it.
+        how: one sentence: what was kept, or why nothing could be left out.
+        narrowed: whether anything was counted.
+    """
+
+    files: tuple[tuple[RawFile, int | None], ...]
+    left_out: int
+    how: str
+    narrowed: bool
+
+
+def narrow(files: Sequence[RawFile], entity: Entity | None, why_not: str = "") -> Narrowed:
+    """Keep the files that truly hold rows of the entity in its window.
+
+    Args:
+        files: the raw files of one table.
+        entity: what to keep; ``None`` keeps all, for the reason ``why_not``.
+
+    A file that cannot be looked into (gone, another format, no such column) is kept.
+    """
+    if entity is None or not entity.columns:
+        return _all(files, why_not or "the key of the row is not known")
+    kept: list[tuple[RawFile, int | None]] = []
+    reasons: Counter[str] = Counter()
+    by: Counter[str] = Counter()
+    for file in files:
+        try:
+            rows, looked_at = count_rows(Path(file.path), entity)
+        except CannotNarrowError as error:
+            reasons[error.reason] += 1
+            kept.append((file, None))
+            continue
+        by[looked_at] += 1
+        if rows:
+            kept.append((file, rows))
+    unread = sum(reasons.values())
+    if unread == len(files):
+        return _all(files, "; ".join(sorted(reasons)))
+    if not any(rows for _, rows in kept) and not unread:
+        return _all(files, f"no file holds rows of {entity}")
+    how = f"rows of {entity}, by {', '.join(sorted(by))}"
+    if unread:
+        how += f"; {unread} kept unread: {'; '.join(sorted(reasons))}"
+    return Narrowed(tuple(kept), len(files) - len(kept), how, narrowed=True)
+
+
+def _all(files: Sequence[RawFile], reason: str) -> Narrowed:
+    return Narrowed(tuple((file, None) for file in files), 0, f"not narrowed: {reason}", False)
+
+
+def status(lineage: Lineage, file: RawFile) -> Status:
+    """Whether the file is still the one that was read, by size and checksum."""
+    if not Path(file.path).is_file():
+        return "gone"
+    try:
+        now = lineage.fingerprint(file.path)
+    except RawFileError:
+        return "gone"
+    return "unchanged" if (now.size, now.sha256) == (file.size, file.sha256) else "changed since"
+
+
+def facts(paths: Paths, lineage: Lineage, narrowed: Narrowed) -> dict[str, Any]:
+    """The facts of a node of kind ``files``."""
+    listed: list[dict[str, Any]] = []
+    for file, rows in narrowed.files:
+        entry: dict[str, Any] = {
+            "path": shown(paths, file.path),
+            "size": file.size,
+            "sha256": file.sha256,
+            "modified": clock.iso(file.modified),
+            "status": status(lineage, file),
+        }
+        if rows is not None:
+            entry["rows"] = rows
+        listed.append(entry)
+    counts = Counter(entry["status"] for entry in listed)
+    return {
+        "count": len(listed),
+        "bytes": sum(file.size for file, _ in narrowed.files),
+        "left_out": narrowed.left_out,
+        "narrowed": narrowed.narrowed,
+        "how": narrowed.how,
+        "status": {name: counts[name] for name in _STATUSES if counts[name]},
+        "files": listed,
+    }
+
+
+_STATUSES: Final[tuple[Status, ...]] = ("unchanged", "changed since", "gone")
+
+
+def shown(paths: Paths, path: str) -> str:
+    """A path relative to the project where it lies inside, else as it is."""
+    for root in (paths.root, paths.root.resolve()):
+        if Path(path).is_relative_to(root):
+            return Path(path).relative_to(root).as_posix()
+    return path
