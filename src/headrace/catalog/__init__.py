@@ -22,6 +22,9 @@ from headrace.catalog.errors import (
     InvalidNameError as InvalidNameError,
 )
 from headrace.catalog.errors import (
+    LocationTakenError as LocationTakenError,
+)
+from headrace.catalog.errors import (
     NameTakenError as NameTakenError,
 )
 from headrace.catalog.errors import (
@@ -45,6 +48,7 @@ __all__ = [
     "Entry",
     "InvalidNameError",
     "Lineage",
+    "LocationTakenError",
     "NameTakenError",
     "Operation",
     "RawFile",

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, update
 
 from headrace import clock
 from headrace.catalog.entry import Entry
-from headrace.catalog.errors import NameTakenError, TableNotFoundError
+from headrace.catalog.errors import LocationTakenError, NameTakenError, TableNotFoundError
 from headrace.catalog.names import TableName
+from headrace.catalog.store import insert_or_skip
 from headrace.catalog.tables import entries
 from headrace.ids import new_id
 
@@ -76,7 +76,8 @@ class Catalog:
             comment: what a person should know about it.
 
         Raises:
-            NameTakenError: the name is a view, or a table elsewhere; or the location has a name.
+            NameTakenError: the name is a view, or a table elsewhere.
+            LocationTakenError: the location belongs to another name.
         """
         name = _name(name)
         stored = self._stored(location or self.location_for(name))
@@ -87,14 +88,16 @@ class Catalog:
             "managed": stored == self._stored(self.location_for(name)),
         }
         with self._store.begin() as connection:
-            existing = self._find(connection, name)
-            if existing is None:
-                self._insert(connection, name, values)
-                existing = self._find(connection, name)
-                assert existing is not None  # noqa: S101  # inserted in this transaction
-            elif existing.kind != "table" or self._stored(existing.location or "") != stored:
-                raise NameTakenError(str(name), _described(existing), f"table in {stored}")
-        return existing
+            self._insert(connection, name, values)
+            entry = self._find(connection, name)
+            if entry is None:
+                owner = connection.execute(select(entries).where(entries.c.location == stored))
+                raise LocationTakenError(stored, str(name), str(self._entry(owner.one()).name))
+        if entry.kind != "table":
+            raise NameTakenError(str(name), entry.kind, "table")
+        if self._stored(entry.location or "") != stored:
+            raise NameTakenError(str(name), f"table in {entry.location}", f"table in {stored}")
+        return entry
 
     def create_view(self, name: TableName | str, sql: str, replace: bool = False) -> Entry:
         """Register a view under its query.
@@ -103,18 +106,16 @@ class Catalog:
             NameTakenError: the name is a table, or a view and ``replace`` is false.
         """
         name = _name(name)
-        values = {"kind": "view", "definition": sql, "managed": False}
         with self._store.begin() as connection:
-            existing = self._find(connection, name)
-            if existing is None:
-                self._insert(connection, name, values)
-            elif existing.kind == "view" and replace:
-                connection.execute(update(entries).where(_is(name)).values(definition=sql))
-            else:
-                raise NameTakenError(str(name), existing.kind, "view")
-            created = self._find(connection, name)
-            assert created is not None  # noqa: S101  # inserted in this transaction
-        return created
+            values = {"kind": "view", "definition": sql, "managed": False}
+            made = self._insert(connection, name, values)
+            if not made and replace:
+                is_view = entries.c.kind == "view"
+                connection.execute(update(entries).where(_is(name), is_view).values(definition=sql))
+            entry = self._find(connection, name)
+        if entry is None or entry.kind != "view" or not (made or replace):
+            raise NameTakenError(str(name), entry.kind if entry else "name", "view")
+        return entry
 
     def drop(self, name: TableName | str) -> None:
         """Forget the name; the files of a managed table go with it.
@@ -153,22 +154,9 @@ class Catalog:
         with self._store.reading() as connection:
             return sorted(f"{row.catalog}.{row.schema}" for row in connection.execute(query))
 
-    def _insert(self, connection: Connection, name: TableName, values: dict[str, Any]) -> None:
-        try:
-            connection.execute(
-                insert(entries).values(
-                    catalog=name.catalog,
-                    schema=name.schema,
-                    name=name.name,
-                    created_at=clock.now(),
-                    **values,
-                )
-            )
-        except IntegrityError as error:
-            wanted = f"{values['kind']} in {values.get('location')}"
-            raise NameTakenError(
-                str(name), "name whose location another table has", wanted
-            ) from error
+    def _insert(self, connection: Connection, name: TableName, values: dict[str, Any]) -> bool:
+        key = {"catalog": name.catalog, "schema": name.schema, "name": name.name}
+        return insert_or_skip(connection, entries, key | values | {"created_at": clock.now()})
 
     def _find(self, connection: Connection, name: TableName) -> Entry | None:
         row = connection.execute(select(entries).where(_is(name))).one_or_none()
@@ -209,7 +197,3 @@ def _is(name: TableName) -> ColumnElement[bool]:
         entries.c.schema == name.schema,
         entries.c.name == name.name,
     )
-
-
-def _described(entry: Entry) -> str:
-    return entry.kind if entry.location is None else f"{entry.kind} in {entry.location}"

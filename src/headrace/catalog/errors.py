@@ -55,6 +55,23 @@ class NameTakenError(HeadraceError):
         )
 
 
+class LocationTakenError(HeadraceError):
+    """The directory belongs to another table."""
+
+    code = "location_taken"
+    status = 409
+
+    def __init__(self, location: str, name: str, owner: str) -> None:
+        self.location = location
+        self.name = name
+        self.owner = owner
+        super().__init__(
+            f'"{name}" cannot lie where "{owner}" lies.',
+            where=location,
+            next=f"read {owner}, or choose another directory",
+        )
+
+
 class DatabaseTooNewError(HeadraceError):
     """A newer Headrace has migrated the database."""
 

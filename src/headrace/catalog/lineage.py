@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
 
-from headrace.catalog.fingerprint import fingerprint, remember
+from headrace.catalog.fingerprint import fingerprints, keys_of
 from headrace.catalog.names import TableName
 from headrace.catalog.operation import Access, Operation, RawFile
+from headrace.catalog.store import insert_or_skip
 from headrace.catalog.tables import accesses, files, operation_files, operations
 
 if TYPE_CHECKING:
@@ -28,30 +29,27 @@ class Lineage:
 
     def record(self, operation: Operation) -> None:
         """Record one operation, in one transaction. Recording the same id again does nothing."""
+        row = {
+            "id": operation.id,
+            "kind": operation.kind,
+            "subject": operation.subject,
+            "session_id": operation.session_id,
+            "run_id": operation.run_id,
+            "started_at": operation.started_at,
+            "finished_at": operation.finished_at,
+            "mode": operation.mode,
+            "source": operation.source,
+        }
+        touched = [
+            *_access_rows(operation.id, "read", operation.reads),
+            *_access_rows(operation.id, "write", operation.writes),
+        ]
         with self._store.begin() as connection:
-            found = select(operations.c.id).where(operations.c.id == operation.id)
-            if connection.execute(found).first() is not None:
+            if not insert_or_skip(connection, operations, row):
                 return
-            connection.execute(
-                insert(operations).values(
-                    id=operation.id,
-                    kind=operation.kind,
-                    subject=operation.subject,
-                    session_id=operation.session_id,
-                    run_id=operation.run_id,
-                    started_at=operation.started_at,
-                    finished_at=operation.finished_at,
-                    mode=operation.mode,
-                    source=operation.source,
-                )
-            )
-            rows = [
-                *_access_rows(operation.id, "read", operation.reads),
-                *_access_rows(operation.id, "write", operation.writes),
-            ]
-            if rows:
-                connection.execute(insert(accesses), rows)
-            file_ids = dict.fromkeys(remember(connection, operation.files))
+            if touched:
+                connection.execute(insert(accesses), touched)
+            file_ids = dict.fromkeys(keys_of(connection, operation.files))
             if file_ids:
                 connection.execute(
                     insert(operation_files),
@@ -155,7 +153,11 @@ class Lineage:
         Raises:
             RawFileError: the file cannot be read.
         """
-        return fingerprint(self._store, Path(path))
+        return self.fingerprints([path])[0]
+
+    def fingerprints(self, paths: Iterable[str | Path]) -> list[RawFile]:
+        """As ``fingerprint``, of many files in one look at the database, in order."""
+        return fingerprints(self._store, [Path(path) for path in paths])
 
     def _select(
         self, *conditions: ColumnElement[bool], limit: int | None = None

@@ -12,6 +12,7 @@ DEFAULT_CATALOG: Final = "main"
 DEFAULT_SCHEMA: Final = "default"
 
 _LONGEST_PART: Final = 255  # a part is a directory name
+_QUOTED_OR_BARE = re.compile(r"(?:`([^`]*)`|([^.`]*))(\.|\Z)")
 _PART = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 
 
@@ -60,16 +61,14 @@ class TableName:
 
 
 def _split(text: str) -> list[str]:
-    parts = re.findall(r"`([^`]*)`(?:\.|$)|([^.`]*)(?:\.|$)", text)
-    joined = ".".join(f"`{quoted}`" if quoted else bare for quoted, bare in parts)
-    # The last alternative also matches the empty end of the text: drop that match.
-    found = [quoted or bare for quoted, bare in parts]
-    if found and not found[-1] and not text.endswith("."):
-        found.pop()
-        joined = joined[:-1]
-    if joined != text:
-        raise InvalidNameError(text, "a backtick is not closed, or stands inside a part")
-    return found or [""]
+    parts = []
+    position = 0
+    while match := _QUOTED_OR_BARE.match(text, position):
+        parts.append(match[2] if match[1] is None else match[1])
+        if not match[3]:
+            return parts
+        position = match.end()
+    raise InvalidNameError(text, "a backtick is not closed, or stands inside a part")
 
 
 def _check(part: str, whole: str) -> None:

@@ -6,11 +6,15 @@ migration in ``headrace.catalog.migrations`` that creates them.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sqlite3
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Self
 
 from sqlalchemy import (
@@ -19,11 +23,15 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
+    Table,
     TypeDecorator,
     create_engine,
     event,
+    literal,
     make_url,
+    text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
 from headrace.catalog.errors import DatabaseUnavailableError
@@ -79,14 +87,19 @@ class Store:
         try:
             store = cls(_engine(url))
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise DatabaseUnavailableError(url, str(error)) from error
+            address = url.rpartition("@")[2]  # without a password, as far as one can tell
+            raise DatabaseUnavailableError(address, str(error)) from error
         try:
             if store.dialect == "sqlite":
                 _use_wal(store.engine)
             migrations.upgrade(store)
-        except DatabaseError as error:
+        except BaseException as error:
             store.close()
-            raise DatabaseUnavailableError(store.url, str(error.orig)) from error
+            if isinstance(error, DatabaseError):
+                raise DatabaseUnavailableError(store.url, str(error.orig).strip()) from error
+            if isinstance(error, sqlite3.Error):
+                raise DatabaseUnavailableError(store.url, str(error)) from error
+            raise
         return store
 
     @property
@@ -119,6 +132,22 @@ class Store:
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Held by one process at a time, across transactions; released when the process ends."""
+        if self.dialect == "postgresql":
+            with self.engine.connect() as connection:
+                key = {"key": zlib.crc32(name.encode())}
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+                try:
+                    yield
+                finally:
+                    connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+            return
+        with Path(f"{self.engine.url.database}.{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def close(self) -> None:
         """Close the connections. The store opens new ones when it is used again."""
         self.engine.dispose()
@@ -128,6 +157,14 @@ class Store:
             # The parent's connections stay open: closing them here would end its transactions.
             self.engine.dispose(close=False)
             self._process = os.getpid()
+
+
+def insert_or_skip(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with its key is there; whether it was inserted."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
+    # The drivers count rows differently here; the row itself they give alike.
+    return connection.execute(statement.returning(literal(1))).first() is not None
 
 
 def _engine(url: str) -> Engine:
@@ -151,24 +188,24 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     reads_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reads_only else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
 def _use_wal(engine: Engine) -> None:
     """Switch the file to a write-ahead log. The mode stays with the file, for MLflow too."""
     deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        raw = engine.raw_connection()
-        try:
-            cursor = raw.cursor()
-            cursor.execute("PRAGMA journal_mode")
-            if cursor.fetchone() != ("wal",):
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        while True:
+            try:
                 cursor.execute("PRAGMA journal_mode = WAL")
-            return
-        except Exception as error:
-            # SQLite does not wait for the lock here, unlike everywhere else.
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise DatabaseUnavailableError(str(engine.url), str(error)) from error
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait for the lock here, unlike everywhere else.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
             time.sleep(0.02)
-        finally:
-            raw.close()
+    finally:
+        raw.close()
