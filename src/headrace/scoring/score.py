@@ -469,6 +469,8 @@ def _only_one(workspace: Workspace, table: str) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """The line of an error that tells most: the last one, where a traceback ends."""
+    """The line of an error that tells most: the last of a worker's traceback, else the first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:500] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return lines[-1 if any(line.startswith("Traceback") for line in lines) else 0][:500]
