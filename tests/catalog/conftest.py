@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -30,45 +30,37 @@ def _binaries() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
-def _as_user(command: list[str]) -> list[str]:
-    # PostgreSQL refuses to run as root.
-    root = getpass.getuser() == "root" or os.geteuid() == 0
-    return ["runuser", "-u", "postgres", "--", *command] if root else command
+def _run(home: Path, *command: str) -> None:
+    # PostgreSQL refuses to run as root. Its output does not go to a pipe: the server would keep
+    # that open, and this would wait for it.
+    user = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
+    subprocess.run([*user, *command], check=True, timeout=120, cwd=home, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """Address of a server of this test run alone."""
     binaries = _binaries()
     if binaries is None:
         pytest.skip("PostgreSQL's binaries are not on this machine: the team store is NOT tested")
-    home = tmp_path_factory.mktemp("postgresql")
-    data = home / "data"
-    if os.geteuid() == 0:
-        # The server's user must reach its directory through ours.
-        for parent in (home, *home.parents[:3]):
-            parent.chmod(parent.stat().st_mode | 0o055)
-        shutil.chown(home, "postgres", "postgres")
-    with socket.socket() as free:
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as name, socket.socket() as free:
+        home = Path(name)
+        if os.geteuid() == 0:
+            shutil.chown(home, "postgres", "postgres")
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    run = {"check": True, "timeout": 120, "capture_output": True, "cwd": home}
-    subprocess.run(
-        _as_user(
-            [str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "headrace", "-N"]
-        ),
-        **run,
-    )
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    control = [str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    log = str(home / "log")
-    # With the pipes of a captured run the server would keep them open, and the run would wait.
-    quiet = {"check": True, "timeout": 120, "cwd": home, "stdout": subprocess.DEVNULL}
-    subprocess.run(_as_user([*control, "-l", log, "-o", options, "start"]), **quiet)
-    try:
-        yield f"postgresql://headrace@127.0.0.1:{port}"
-    finally:
-        subprocess.run(_as_user([*control, "-m", "immediate", "stop"]), **quiet)
+        free.close()
+        data = str(home / "data")
+        _run(home, str(binaries / "initdb"), "-D", data, "-A", "trust", "-U", "headrace", "-N")
+        options = (
+            f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        )
+        control = (str(binaries / "pg_ctl"), "-D", data, "-w", "-l", str(home / "log"))
+        _run(home, *control, "-o", options, "start")
+        try:
+            yield f"postgresql://headrace@127.0.0.1:{port}"
+        finally:
+            _run(home, *control, "-m", "immediate", "stop")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -267,10 +267,3 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "headrace.db").write_bytes(b"not a database" * 1000)
     with pytest.raises(DatabaseUnavailableError, match="not a database"):
         Store.open(f"sqlite:///{tmp_path / 'headrace.db'}")
-
-
-def test_a_password_does_not_print(tmp_path: Path) -> None:
-    store = Store.open(f"sqlite:///{tmp_path / 'headrace.db'}")
-    store.engine.url = store.engine.url.set(username="me", password="secret")  # type: ignore[misc]
-    assert "secret" not in store.url
-    store.close()
