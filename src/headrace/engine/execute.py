@@ -1,0 +1,194 @@
+"""What happens to each request: resolved, run, recorded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from headrace.engine import columns, messages, models, sql, views
+from headrace.engine.errors import AnalysisOnlyError, UnsupportedStatementError
+from headrace.engine.record import Draft
+from headrace.engine.resolve import PinningResolver
+from headrace.engine.rewrite import Rewriter, require_query
+from headrace.engine.writes import Writer
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.client import SparkConnectClient
+    from pyspark.sql.connect.proto import (
+        AnalyzePlanRequest,
+        Command,
+        ExecutePlanRequest,
+        ExecutePlanResponse,
+        Plan,
+    )
+
+    from headrace.engine.state import SessionState
+
+    Stream = Iterator[ExecutePlanResponse]
+
+_analysing: ContextVar[bool] = ContextVar("headrace_analysing", default=False)
+
+# Commands that name no table and change none.
+_PASSED = {
+    "register_table_function",
+    "register_data_source",
+    "get_resources_command",
+    "create_resource_profile_command",
+    "remove_cached_remote_relation_command",
+}
+
+
+@contextmanager
+def analysing() -> Iterator[None]:
+    """In this context queries stay lazy and name tables that need not exist."""
+    token = _analysing.set(True)
+    try:
+        yield
+    finally:
+        _analysing.reset(token)
+
+
+class Executor:
+    """The handler of one session's requests.
+
+    Args:
+        state: the session.
+        client: a client of the same session whose requests pass by the interceptor.
+    """
+
+    def __init__(self, state: SessionState, client: SparkConnectClient) -> None:
+        self._state = state
+        self._client = client
+        self._writer = Writer(state, client)
+        self._finishing: dict[str, Callable[[], None]] = {}
+        self._answered: set[str] = set()
+        self._lock = threading.Lock()
+
+    def execute(
+        self, request: ExecutePlanRequest, send: Callable[[ExecutePlanRequest], Stream]
+    ) -> Stream:
+        """Run a plan: a query streams from the server, everything else is done here."""
+        changed = type(request)()
+        changed.CopyFrom(request)
+        _decompress(changed.plan)
+        with self._lock:
+            self._answered.add(request.operation_id)
+        if changed.plan.WhichOneof("op_type") == "command":
+            return iter(self._command(changed))
+        finish = self._query(changed)
+        with self._lock:
+            self._answered.discard(request.operation_id)
+            self._finishing[request.operation_id] = finish
+        return self._watched(request.operation_id, send(changed))
+
+    def reattach(self, operation_id: str, responses: Stream) -> Stream:
+        """Go on watching a query whose stream had broken."""
+        return self._watched(operation_id, responses)
+
+    def released(self, operation_id: str, *, all: bool) -> bool:
+        """Whether the server has the operation; what has ended is forgotten."""
+        with self._lock:
+            ours = operation_id in self._answered
+            if all:
+                self._finishing.pop(operation_id, None)
+                self._answered.discard(operation_id)
+            return not ours
+
+    def analyze(self, request: AnalyzePlanRequest) -> AnalyzePlanRequest:
+        """Resolve the plan inside a question about it."""
+        changed = type(request)()
+        changed.CopyFrom(request)
+        for message in messages.descendants(changed):
+            if message.DESCRIPTOR.name == "Plan":
+                _decompress(message)
+        Rewriter(PinningResolver(self._state)).apply(changed)
+        return changed
+
+    def _query(self, request: ExecutePlanRequest) -> Callable[[], None]:
+        draft = Draft.begin(self._state.id)
+        resolver = PinningResolver(self._state)
+        Rewriter(resolver).apply(request.plan)
+        used = columns.used(request.plan.root)
+
+        def finish() -> None:
+            draft.finish(self._state.lineage, reads=resolver.reads(used))
+
+        return finish
+
+    def _watched(self, operation_id: str, responses: Stream) -> Stream:
+        """Pass responses through; at the end of the result, record before the caller sees it."""
+        for response in responses:
+            if response.HasField("result_complete"):
+                with self._lock:
+                    finish = self._finishing.pop(operation_id, None)
+                if finish is not None:
+                    finish()
+            yield response
+
+    def _command(self, request: ExecutePlanRequest) -> list[ExecutePlanResponse]:
+        command = request.plan.command
+        kind = command.WhichOneof("command_type") or "unknown"
+        if kind == "sql_command":
+            return self._sql(request)
+        if kind == "create_dataframe_view":
+            views.create(self._state, command.create_dataframe_view, analysing=_analysing.get())
+            return messages.responses(request)
+        if kind == "register_function":
+            self._register(command)
+            return messages.responses(request)
+        if kind in _PASSED:
+            self._client.execute_command(command)
+            return messages.responses(request)
+        self._not_in_analysis(kind)
+        if kind == "write_operation":
+            self._writer.operation(command.write_operation, Draft.begin(self._state.id))
+            return messages.responses(request)
+        raise UnsupportedStatementError(
+            f"The command {kind}",
+            "its tables could not be recorded",
+            "see docs/engine.md for what a session can do",
+        )
+
+    def _sql(self, request: ExecutePlanRequest) -> list[ExecutePlanResponse]:
+        command = request.plan.command.sql_command
+        relation = messages.sql_relation(command)
+        text = messages.sql_text(relation)
+        statement = sql.read(text)
+        require_query(statement)
+        if not _analysing.get():
+            probe = type(relation)()
+            probe.CopyFrom(relation)
+            Rewriter(PinningResolver(self._state)).apply(probe)
+        return messages.responses(request, sql_command_result=messages.sql_result(relation))
+
+    def _register(self, command: Command) -> None:
+        function = command.register_function
+        self._state.functions[function.function_name.lower()] = tuple(
+            models.uris(function.python_udf.command)
+        )
+        self._client.execute_command(command)
+
+    def _not_in_analysis(self, action: str) -> None:
+        if _analysing.get():
+            raise AnalysisOnlyError(action)
+
+
+def _decompress(plan: Plan) -> None:
+    """Undo the client's compression of large plans, in place."""
+    if plan.WhichOneof("op_type") != "compressed_operation":
+        return
+    import zstandard
+    from pyspark.sql.connect import proto
+
+    packed = plan.compressed_operation
+    data = zstandard.ZstdDecompressor().decompress(packed.data, max_output_size=1 << 30)
+    made: Any
+    if packed.op_type == proto.Plan.CompressedOperation.OpType.OP_TYPE_RELATION:
+        made = proto.Relation.FromString(data)
+        plan.root.CopyFrom(made)
+    else:
+        made = proto.Command.FromString(data)
+        plan.command.CopyFrom(made)

@@ -1,0 +1,254 @@
+"""From names and paths to pinned Delta versions and existing files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from headrace import lakehouse
+from headrace.catalog import Access, Entry, RawFile
+from headrace.engine import files, messages
+from headrace.engine.errors import (
+    InvalidTimestampError,
+    StreamOutsidePipelineError,
+    UnsupportedStatementError,
+    ViewCycleError,
+)
+from headrace.engine.rewrite import NamedRead, Rewriter
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.proto import Relation
+
+    from headrace.engine.state import SessionState
+
+# Says in a plan what a list of files is a part of; taken out before the server sees it.
+READS_OPTION: Final = "headrace.reads"
+
+_MANY_PATHS: Final = 8
+_MOMENT_OPTIONS: Final = {"versionasof", "timestampasof"}
+
+
+class PinningResolver:
+    """Replaces each read by one of exactly one Delta version, and notes it.
+
+    Within one resolver, which serves one action, a table has one version: two reads of it see
+    the same rows.
+    """
+
+    def __init__(self, state: SessionState) -> None:
+        self._state = state
+        self._latest: dict[str, int] = {}
+        self._views: list[str] = []
+        self._leaves: dict[int, Access] = {}
+        self._others: list[Access] = []
+        self._paths: list[str] = []
+
+    def reads(self, columns: dict[int, frozenset[str] | None] | None = None) -> list[Access]:
+        """What was read, with the columns used of each read (by plan id) where known."""
+        used = columns or {}
+        found = []
+        for plan_id, access in self._leaves.items():
+            names = used.get(plan_id)
+            found.append(access if names is None else replace(access, columns=tuple(sorted(names))))
+        return [*found, *self._others]
+
+    def raw_files(self) -> list[RawFile]:
+        """Fingerprints of the files below the paths that were read.
+
+        Raises:
+            RawFileError: one cannot be read.
+        """
+        found = dict.fromkeys(
+            path
+            for each in self._paths
+            if not files.is_remote(each)
+            for path in files.listing(each)
+        )
+        return [self._state.lineage.fingerprint(path) for path in found]
+
+    @property
+    def paths(self) -> list[str]:
+        """The absolute paths and patterns that were read."""
+        return list(self._paths)
+
+    def table(self, read: NamedRead) -> Relation | None:
+        """A pinned read of what the name stands for now."""
+        if read.streaming:
+            raise StreamOutsidePipelineError(read.name)
+        view = self._state.temp_view(read.parts)
+        if view is not None:
+            _refuse_moment(read, "temporary view")
+            made = type(view)()
+            made.CopyFrom(view)
+            made.common.plan_id = messages.new_relation().common.plan_id
+            Rewriter(self).apply(made)
+            return messages.aliased(made, read.parts[-1])
+        if is_path(read.parts):
+            return self._file(read)
+        entry = self._state.resolve(read.parts)
+        if entry.kind == "view":
+            _refuse_moment(read, "view")
+            return self._view(entry)
+        return messages.aliased(self._delta(entry, read), entry.name.name)
+
+    def source(self, relation: Relation) -> Relation | None:
+        """The same read with absolute paths, pinned if it is a Delta table."""
+        source = relation.read.data_source
+        options = {key.lower(): value for key, value in source.options.items()}
+        given = list(source.paths) or ([options["path"]] if options.get("path") else [])
+        if relation.read.is_streaming:
+            raise StreamOutsidePipelineError(", ".join(given) or source.format)
+        if not given:
+            return None
+        resolved = [files.absolute(path, self._state.paths.root) for path in given]
+        form = source.format.lower()
+        if form not in files.FORMATS and form:
+            return None
+        if form == "delta" or (not form and _is_delta(resolved[0])):
+            return self._delta_path(resolved[0], options)
+        for path, place in zip(given, resolved, strict=True):
+            files.check(path, place)
+        made = messages.new_relation()
+        made.CopyFrom(relation)
+        made.read.data_source.format = form or "parquet"
+        del made.read.data_source.paths[:]
+        made.read.data_source.paths.extend(resolved)
+        for key in [key for key in source.options if key.lower() == "path"]:
+            del made.read.data_source.options[key]
+        self._note_files(resolved, source.options.get(READS_OPTION))
+        if READS_OPTION in made.read.data_source.options:
+            del made.read.data_source.options[READS_OPTION]
+        return made
+
+    def model(self, uri: str) -> None:
+        """Note a model that a function applies."""
+        self._others.append(Access(kind="model", name=uri))
+
+    def function(self, name: str) -> None:
+        """Note the models inside a registered function."""
+        for uri in self._state.functions.get(name.lower(), ()):
+            self.model(uri)
+
+    def pinned(self, location: str) -> int:
+        """The version of a table that this action reads."""
+        if location not in self._latest:
+            version = lakehouse.latest_version(location)
+            if version is None:
+                version = lakehouse.check_version(location, 0)
+            self._latest[location] = version
+        return self._latest[location]
+
+    def _view(self, entry: Entry) -> Relation:
+        name = str(entry.name)
+        if name in self._views:
+            raise ViewCycleError([*self._views[self._views.index(name) :], name])
+        self._views.append(name)
+        made = messages.query(entry.definition or "")
+        Rewriter(self).apply(made)
+        self._views.pop()
+        return messages.aliased(made, entry.name.name)
+
+    def _delta(self, entry: Entry, read: NamedRead) -> Relation:
+        location = str(entry.location)
+        version = self._version(location, read.version, read.timestamp)
+        access = Access("table", str(entry.name), version, None, location)
+        return self._leaf(access, location, version, read.options)
+
+    def _delta_path(self, location: str, options: dict[str, str]) -> Relation:
+        asked = options.get("versionasof")
+        version = self._version(
+            location, None if asked is None else int(asked), options.get("timestampasof")
+        )
+        name = None if files.is_remote(location) else self._state.catalog.at_location(location)
+        access = (
+            Access("table", str(name), version, None, location)
+            if name is not None
+            else Access("path", location, version, None, location)
+        )
+        return self._leaf(access, location, version, options)
+
+    def _leaf(
+        self, access: Access, location: str, version: int, options: dict[str, str]
+    ) -> Relation:
+        made = messages.new_relation()
+        source = made.read.data_source
+        source.format = "delta"
+        source.paths.append(location)
+        for key, value in options.items():
+            if key not in _MOMENT_OPTIONS and key != "path":
+                source.options[key] = value
+        source.options["versionAsOf"] = str(version)
+        self._leaves[made.common.plan_id] = access
+        return made
+
+    def _version(self, location: str, version: int | None, timestamp: str | None) -> int:
+        if version is not None:
+            return lakehouse.check_version(location, version)
+        if timestamp is not None:
+            return lakehouse.version_at(location, moment(timestamp))
+        return self.pinned(location)
+
+    def _file(self, read: NamedRead) -> Relation:
+        """``delta.`path``` and ``parquet.`path``` in place of a name."""
+        made = messages.new_relation()
+        source = made.read.data_source
+        source.format = read.parts[0].lower()
+        source.paths.append(read.parts[1])
+        for key, value in read.options.items():
+            source.options[key] = value
+        if read.version is not None:
+            source.options["versionAsOf"] = str(read.version)
+        if read.timestamp is not None:
+            source.options["timestampAsOf"] = read.timestamp
+        return self.source(made)
+
+    def _note_files(self, resolved: list[str], part_of: str | None) -> None:
+        if part_of is not None:
+            whole = json.loads(part_of)
+            if whole["kind"] == "path":
+                self._paths += resolved
+            self._others.append(Access(whole["kind"], whole["name"], whole["version"]))
+            return
+        self._paths += resolved
+        names = resolved
+        if len(resolved) > _MANY_PATHS:
+            names = sorted({str(Path(path).parent) for path in resolved})
+        self._others += [Access("path", name) for name in names]
+
+
+def is_path(parts: tuple[str, ...]) -> bool:
+    """Whether a name is a format and a path, such as ``parquet.`/data/*.parquet```."""
+    return (
+        len(parts) == 2
+        and parts[0].lower() in files.FORMATS
+        and any(mark in parts[1] for mark in "/:*")
+    )
+
+
+def moment(text: str) -> datetime:
+    """A timestamp as written in ``TIMESTAMP AS OF``; in UTC unless it says otherwise.
+
+    Raises:
+        InvalidTimestampError: it is none.
+    """
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise InvalidTimestampError(text) from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _refuse_moment(read: NamedRead, kind: str) -> None:
+    if read.version is not None or read.timestamp is not None:
+        raise UnsupportedStatementError(
+            f"VERSION AS OF on the {kind} {read.name}",
+            "a view has no versions of its own",
+            "put VERSION AS OF behind the tables that the view reads",
+        )
+
+
+def _is_delta(location: str) -> bool:
+    return not files.is_remote(location) and Path(location, "_delta_log").is_dir()

@@ -1,0 +1,83 @@
+"""Temporary views: kept on this side, so that lineage flows through them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.engine import messages
+from headrace.engine.errors import TableExistsError
+from headrace.engine.rewrite import NamedRead, Rewriter
+from headrace.engine.state import GLOBAL_TEMP
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.proto import CreateDataFrameViewCommand, Relation
+
+    from headrace.engine.state import SessionState
+
+
+class BindingResolver:
+    """Fixes what each name of a view means when it is created.
+
+    Temporary views inside are replaced by their relations, and tables get their full names, so
+    that a view created later under one of the names changes nothing. Versions stay open.
+    """
+
+    def __init__(self, state: SessionState, *, analysing: bool) -> None:
+        self._state = state
+        self._analysing = analysing
+
+    def table(self, read: NamedRead) -> Relation | None:
+        """The relation that the name stands for now."""
+        view = self._state.temp_view(read.parts)
+        if view is not None:
+            made = type(view)()
+            made.CopyFrom(view)
+            made.common.plan_id = messages.new_relation().common.plan_id
+            return messages.aliased(made, read.parts[-1])
+        return None
+
+    def source(self, relation: Relation) -> Relation | None:
+        """Paths stay as they are."""
+        del relation
+        return None
+
+    def model(self, uri: str) -> None:
+        """Models are noted when the view is read."""
+
+    def function(self, name: str) -> None:
+        """Functions are looked up when the view is read."""
+
+
+def create(state: SessionState, command: CreateDataFrameViewCommand, *, analysing: bool) -> None:
+    """Keep a view.
+
+    Raises:
+        TableExistsError: a temporary view has the name, and it is not to be replaced.
+    """
+    define(
+        state,
+        command.name.strip("`"),
+        command.input,
+        is_global=command.is_global,
+        replace=command.replace,
+        analysing=analysing,
+    )
+
+
+def define(
+    state: SessionState,
+    name: str,
+    relation: Relation,
+    *,
+    is_global: bool,
+    replace: bool,
+    analysing: bool,
+) -> None:
+    """As ``create``, of a relation."""
+    key = (f"{GLOBAL_TEMP}.{name}" if is_global else name).lower()
+    if key in state.temp_views and not replace:
+        raise TableExistsError(name)
+    made = type(relation)()
+    made.CopyFrom(relation)
+    Rewriter(BindingResolver(state, analysing=analysing)).apply(made)
+    state.temp_views[key] = made

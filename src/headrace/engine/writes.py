@@ -1,0 +1,225 @@
+"""Writes of DataFrames: ``saveAsTable``, ``insertInto``, ``save``, ``writeTo``, ``mergeInto``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from headrace import lakehouse
+from headrace.catalog import Access
+from headrace.engine import columns, conflicts, files, rows, target
+from headrace.engine.errors import TableExistsError, UnsupportedStatementError
+from headrace.engine.resolve import PinningResolver
+from headrace.engine.rewrite import Rewriter, parts_of
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.client import SparkConnectClient
+    from pyspark.sql.connect.proto import Command, Relation, WriteOperation
+
+    from headrace.engine.record import Draft
+    from headrace.engine.state import SessionState
+    from headrace.engine.target import Target
+
+Mode = Literal["append", "overwrite"]
+_MODES: Final = {0: "error", 1: "append", 2: "overwrite", 3: "error", 4: "ignore"}
+
+
+@dataclass
+class Write:
+    """A Delta write that has been decided on.
+
+    Attributes:
+        target: where to.
+        rows: the relation to write, not yet resolved.
+        mode: what becomes of the rows that are there.
+        options: of the Delta writer.
+        partition_by: columns of a new or replaced table's directories.
+        create: the table is made, or made anew, with the rows' schema.
+        by_position: columns match by position, not by name.
+        comment: of a new table.
+    """
+
+    target: Target
+    rows: Relation
+    mode: Mode
+    options: dict[str, str] = field(default_factory=dict)
+    partition_by: tuple[str, ...] = ()
+    create: bool = False
+    by_position: bool = False
+    comment: str | None = None
+
+    def flag(self, name: str) -> bool:
+        """Whether a boolean option is on."""
+        return self.options.get(name.lower(), "").lower() == "true"
+
+
+class Writer:
+    """Runs writes and records them.
+
+    Args:
+        state: the session.
+        client: a client of the same session whose requests pass by the interceptor.
+    """
+
+    def __init__(self, state: SessionState, client: SparkConnectClient) -> None:
+        self._state = state
+        self._client = client
+
+    def operation(self, command: WriteOperation, draft: Draft) -> None:
+        """``DataFrame.write`` with everything that can stand before its last call."""
+        _refuse_layout(command)
+        options = {key.lower(): value for key, value in command.options.items()}
+        form = command.source.lower()
+        mode = _MODES[command.mode]
+        if not command.HasField("table"):
+            path = command.path or options.pop("path", "")
+            if form not in {"", "delta"}:
+                self._files(command, path, draft)
+                return
+            found = target.at_path(self._state, path)
+        else:
+            _require_delta(form)
+            action = "insertInto" if command.table.save_method == 2 else "saveAsTable"
+            found = target.find(self._state, command.table.table_name, action)
+            if action == "insertInto":
+                self._insert(command, found, options, draft)
+                return
+        if found.registered and mode == "error":
+            raise TableExistsError(found.label)
+        if found.registered and mode == "ignore":
+            return
+        write = Write(
+            target=found,
+            rows=command.input,
+            mode="append" if mode == "append" else "overwrite",
+            options=options,
+            partition_by=tuple(command.partitioning_columns),
+            create=not found.registered,
+        )
+        if command.with_schema_evolution:
+            write.options["mergeschema"] = "true"
+        self.run(write, draft)
+
+    def _insert(
+        self, command: WriteOperation, found: Target, options: dict[str, str], draft: Draft
+    ) -> None:
+        if not found.registered:
+            self._state.resolve(parts_of(command.table.table_name))
+        mode: Mode = "overwrite" if _MODES[command.mode] == "overwrite" else "append"
+        self.run(Write(found, command.input, mode, options, by_position=True), draft)
+
+    def run(self, write: Write, draft: Draft) -> int | None:
+        """Write, register a new table after its commit, and record.
+
+        Returns:
+            The Delta version that the write made; ``None`` for a remote location.
+
+        Raises:
+            SchemaMismatchError: the rows' columns are not the table's.
+            DeltaConflictError: other writers were faster, each time.
+        """
+        resolver = PinningResolver(self._state)
+        Rewriter(resolver).apply(write.rows)
+        replaces = write.create or (write.mode == "overwrite" and write.flag("overwriteSchema"))
+        if not replaces:
+            write.rows = rows.fitted(write, self._client)
+        before = write.target.version
+        conflicts.retried(
+            lambda: self._client.execute_command(_command(write, draft.id, replaces)),
+            write.target.label,
+            write.mode,
+        )
+        return self._finish(write, draft, resolver, before)
+
+    def _finish(
+        self, write: Write, draft: Draft, resolver: PinningResolver, before: int | None
+    ) -> int | None:
+        found = write.target
+        version = None
+        if not files.is_remote(found.location):
+            version = lakehouse.commit_of(
+                found.location, draft.id, -1 if before is None else before
+            )
+        if found.name is not None and not found.registered:
+            self._state.catalog.create_table(found.name, found.location, write.comment)
+        draft.finish(
+            self._state.lineage,
+            reads=resolver.reads(columns.used(write.rows)),
+            writes=[found.access(version)],
+            mode=write.mode,
+            files=resolver.raw_files(),
+        )
+        return version
+
+    def _files(self, command: WriteOperation, path: str, draft: Draft) -> None:
+        """A write of plain files; recorded as a path."""
+        resolver = PinningResolver(self._state)
+        made = type(command)()
+        made.CopyFrom(command)
+        Rewriter(resolver).apply(made)
+        made.path = files.absolute(path, self._state.paths.root)
+        from pyspark.sql.connect import proto
+
+        self._client.execute_command(proto.Command(write_operation=made))
+        draft.finish(
+            self._state.lineage,
+            reads=resolver.reads(columns.used(made.input)),
+            writes=[Access("path", made.path)],
+            mode=_MODES[command.mode],
+            files=resolver.raw_files(),
+        )
+
+
+def _command(write: Write, marker: str, replaces: bool) -> Command:
+    """The Delta write of resolved rows to a location."""
+    from pyspark.sql.connect import proto
+
+    command = proto.Command()
+    operation = command.write_operation
+    operation.input.CopyFrom(write.rows)
+    operation.source = "delta"
+    operation.path = write.target.location
+    # A location that holds a table which the catalog does not know is what a killed process
+    # left behind between its commit and the registration. Its rows are replaced.
+    fresh = write.create and write.target.version is None
+    operation.mode = 3 if fresh else (2 if write.create or write.mode == "overwrite" else 1)
+    operation.partitioning_columns.extend(write.partition_by)
+    for key, value in write.options.items():
+        operation.options[_SPELLINGS.get(key, key)] = value
+    if replaces and not fresh:
+        operation.options["overwriteSchema"] = "true"
+    operation.options["userMetadata"] = marker
+    return command
+
+
+_SPELLINGS: Final = {
+    name.lower(): name
+    for name in (
+        "mergeSchema",
+        "overwriteSchema",
+        "partitionOverwriteMode",
+        "replaceWhere",
+        "userMetadata",
+    )
+}
+
+
+def _require_delta(form: str) -> None:
+    if form not in {"", "delta"}:
+        raise UnsupportedStatementError(
+            f"saveAsTable with format {form}",
+            "tables are Delta tables; other formats have no versions to record",
+            f'.write.format("delta").saveAsTable(...), or .write.{form}(path) for plain files',
+        )
+
+
+def _refuse_layout(command: WriteOperation) -> None:
+    for given, statement in (
+        (command.HasField("bucket_by"), "bucketBy"),
+        (command.sort_column_names, "sortBy"),
+        (command.clustering_columns, "clusterBy"),
+    ):
+        if given:
+            raise UnsupportedStatementError(
+                statement, "Delta tables here are laid out by partitions", ".partitionBy(column)"
+            )
