@@ -1,0 +1,243 @@
+"""The scoring plane's process: the HTTP server, the reconciler and the shipper.
+
+Started by the supervisor, which hands it the listening socket and one end of a control socket:
+the plane says ``ready`` on it, and drains when the other end closes, so that it never outlives
+its supervisor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from headrace.catalog import Catalog
+from headrace.clock import iso, now
+from headrace.errors import HeadraceError
+from headrace.serving.address import PlaneInfo, bind, url_of, write_plane
+from headrace.serving.app import Limits, make_app
+from headrace.serving.edge import protocol_class
+from headrace.serving.live import Live
+from headrace.serving.pool import PredictionPool
+from headrace.serving.reconciler import POLL_SECONDS, Reconciler
+from headrace.serving.service import ScoringService
+from headrace.serving.shipper import SHIP_SECONDS, Shipper
+from headrace.serving.spool import SpoolWriter
+from headrace.settings import Paths, read_token, setting
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 15
+#: Exit status for a cause that a restart cannot mend.
+FATAL: Final = 2
+
+
+class Plane:
+    """One process that answers.
+
+    Args:
+        paths: the project.
+        listener: the listening socket.
+        control: the socket to the supervisor, if there is one.
+        limits: bounds on requests.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        listener: socket.socket,
+        control: socket.socket | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.paths = paths
+        self.listener = listener
+        self.control = control
+        self.limits = limits or Limits()
+        self.live = Live()
+        self.spool = SpoolWriter(paths.spool)
+        self.reconciler = Reconciler(paths, self.live)
+        self.status = 0
+        self._stop = threading.Event()
+        self._token = read_token(paths)
+        self._server = self._make_server()
+
+    def run(self) -> int:
+        """Serve until a signal, or until the supervisor is gone; the exit status."""
+        threads = [
+            self._thread("reconciler", self._reconcile),
+            self._thread("shipper", self._ship),
+        ]
+        if self.control is not None:
+            threading.Thread(target=self._await_supervisor, daemon=True).start()
+        for thread in threads:
+            thread.start()
+        self._server.run(sockets=[self.listener])
+        self._stop.set()
+        for thread in threads:
+            thread.join(DRAIN_SECONDS)
+        self.spool.close()
+        if self.reconciler.store is not None:
+            # As a successor would: whatever this fails to ship, the next start ships.
+            self._ship_once(self._shipper(None))
+        return self.status
+
+    def _make_server(self) -> Any:
+        import uvicorn
+
+        plane = self
+        deadline = self.limits.deadline_seconds
+        pool = PredictionPool(min(4, os.cpu_count() or 1), 256, deadline)
+        service = ScoringService(self.live, self.spool, deadline)
+
+        class Server(uvicorn.Server):
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+                # The base would raise the signal again after the drain: no clean exit status.
+                plane.live.draining = True
+                self.force_exit = self.should_exit and sig == signal.SIGINT
+                self.should_exit = True
+
+        return Server(
+            uvicorn.Config(
+                make_app(self.live, service, pool, lambda: self._token, self.limits),
+                http=protocol_class(),
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=DRAIN_SECONDS - 3,
+            )
+        )
+
+    def _reconcile(self) -> None:
+        announced = False
+        while not self._stop.wait(POLL_SECONDS if announced else POLL_SECONDS / 5):
+            self._token = read_token(self.paths)
+            self.reconciler.tick()
+            if self.live.ready and not announced:
+                announced = True
+                self._announce()
+        self.reconciler.close()
+
+    def _announce(self) -> None:
+        host, port = self.listener.getsockname()[:2]
+        info = PlaneInfo(
+            url=url_of(self.listener),
+            host=host,
+            port=port,
+            pid=os.getpid(),
+            supervisor=os.getppid() if self.control else os.getpid(),
+            started_at=iso(now()),
+        )
+        write_plane(self.paths, info)
+        self._tell(b"ready\n")
+
+    def _tell(self, message: bytes) -> None:
+        if self.control is not None:
+            try:
+                self.control.sendall(message)
+            except OSError as error:
+                # Its end is closed: _await_supervisor is about to drain this process.
+                log.info("the supervisor does not listen: %s", error)
+
+    def _ship(self) -> None:
+        shipper: Shipper | None = None
+        while not self._stop.wait(SHIP_SECONDS):
+            self.spool.sync()
+            if shipper is None and self.reconciler.store is not None:
+                shipper = self._shipper(self.spool)
+            if shipper is not None:
+                self._ship_once(shipper)
+
+    def _shipper(self, own: SpoolWriter | None) -> Shipper:
+        store = self.reconciler.store
+        if store is None:
+            raise RuntimeError("the database has not been opened")
+        return Shipper(self.paths.spool, store, Catalog(store, self.paths.warehouse), own)
+
+    def _ship_once(self, shipper: Shipper) -> None:
+        try:
+            shipper.ship()
+        except (HeadraceError, SQLAlchemyError, OSError) as error:
+            log.warning("the request log waits in the spool: %s", error)
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except HeadraceError as error:
+                self._fail(FATAL, str(error))
+            except Exception as error:
+                # Nothing can repair the state of a thread that died: the supervisor restarts us.
+                log.exception("the %s died", name)
+                self._fail(1, f"the {name} died: {error!r}")
+
+        return threading.Thread(target=guarded, name=name, daemon=True)
+
+    def _fail(self, status: int, message: str) -> None:
+        self.status = status
+        self._tell(b"failed " + message.replace("\n", "; ").encode() + b"\n")
+        self._server.should_exit = True
+
+    def _await_supervisor(self) -> None:
+        assert self.control is not None  # noqa: S101  # the thread is started only with one
+        try:
+            while self.control.recv(64):
+                pass
+        except OSError as error:
+            log.info("lost the supervisor: %s", error)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if not self._stop.wait(DRAIN_SECONDS + 5):
+            os._exit(1)
+
+
+def serve(paths: Paths, host: str, port: int) -> int:
+    """Run a scoring plane in this process until a signal ends it; the exit status.
+
+    Raises:
+        PortInUseError: another process listens there.
+    """
+    paths.make()
+    return Plane(paths, bind(host, port)).run()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the supervisor's child."""
+    parser = argparse.ArgumentParser(prog="python -m headrace.serving.plane")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--listener", type=int, required=True, help="descriptor")
+    parser.add_argument("--control", type=int, required=True, help="descriptor")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=setting("HEADRACE_LOG").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    control = socket.socket(fileno=options.control)
+    try:
+        paths = Paths(options.root)
+        plane = Plane(paths, socket.socket(fileno=options.listener), control)
+    except HeadraceError as error:
+        control.sendall(b"failed " + str(error).replace("\n", "; ").encode() + b"\n")
+        return FATAL
+    return plane.run()
+
+
+if __name__ == "__main__":
+    status = main()
+    logging.shutdown()
+    # Not sys.exit: a prediction that never ends must not keep the process from ending.
+    sys.stdout.flush()
+    os._exit(status)

@@ -1,0 +1,284 @@
+"""Makes the plane what the database says: loads models, makes the steps of rollouts, retires.
+
+The database is polled a few times a second by the endpoints' revision numbers. While it is locked
+or away, the plane goes on with what it knows; at a start without it, with what the cache says.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from headrace.catalog import Store
+from headrace.catalog.errors import DatabaseUnavailableError
+from headrace.clock import now
+from headrace.errors import HeadraceError
+from headrace.serving import rollout
+from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
+from headrace.serving.records import (
+    Deployment,
+    EndpointRecord,
+    read_cache,
+    read_endpoints,
+    revisions,
+    write_cache,
+)
+from headrace.serving.routing import Router
+from headrace.serving.scorer import Scorer, load, smoke
+
+if TYPE_CHECKING:
+    from headrace.settings import Paths
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.25
+RETRY_SECONDS: Final = 5.0
+OPEN_SECONDS: Final = 2.0
+
+Loader = Callable[[Deployment, str, Path | None], tuple[Scorer, Path]]
+
+
+class Reconciler:
+    """Runs in a thread of its own; ``live`` is what it maintains.
+
+    Args:
+        paths: the project.
+        live: the state that requests see.
+        loader: loads a deployment's model; it runs in another thread, one model at a time.
+    """
+
+    def __init__(self, paths: Paths, live: Live, loader: Loader = load) -> None:
+        self.paths = paths
+        self.live = live
+        self.store: Store | None = None
+        self._loader = loader
+        self._cache = paths.state / "serving.json"
+        self._records: dict[str, EndpointRecord] = {}
+        self._seen: dict[str, int] | None = None
+        self._loaded: dict[str, LiveDeployment] = {}
+        self._loading: dict[str, Future[tuple[Scorer, Path]]] = {}
+        self._not_before: dict[str, float] = {}
+        self._models: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._opener = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._opening: Future[Store] | None = None
+        self._away: str | None = None
+        self._started = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Reconcile until told to stop."""
+        while not stop.is_set():
+            self.tick()
+            stop.wait(POLL_SECONDS)
+        self.close()
+
+    def close(self) -> None:
+        """Start nothing more; a model that is being loaded is left to the end of the process."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._opener.shutdown(wait=False, cancel_futures=True)
+
+    def tick(self) -> None:
+        """One round: read, load, publish, move on. Never raises for a database that is away."""
+        reachable = self._read()
+        self._collect()
+        self._load_missing()
+        self._publish()
+        if reachable:
+            self._database(self._move_on)
+
+    def _read(self) -> bool:
+        reachable = self._database(self._read_database)
+        if not self._started:
+            self._started = True
+            if not reachable:
+                self._read_cache()
+        return reachable
+
+    def _read_database(self) -> None:
+        if self.store is None:
+            self.store = self._open()
+            self._models = self._cached_models()
+        seen = revisions(self.store)
+        if seen != self._seen:
+            self._records = read_endpoints(self.store)
+            self._seen = {name: record.revision for name, record in self._records.items()}
+            self._write_cache()
+
+    def _open(self) -> Store:
+        """The database, opened in another thread: a lock on it must not hold up the start."""
+        url = make_url(self.paths.database_url)
+        file = url.database if url.get_backend_name() == "sqlite" else None
+        if file and not Path(file).exists() and self._cache.exists():
+            # Opening it would make an empty one, in which no endpoint exists.
+            raise DatabaseUnavailableError(self.paths.database_url, f"{file} is gone")
+        if self._opening is None:
+            self._opening = self._opener.submit(Store.open, self.paths.database_url)
+        try:
+            store = self._opening.result(timeout=0 if self._started else OPEN_SECONDS)
+        except FutureTimeoutError:
+            raise DatabaseUnavailableError(
+                self.paths.database_url, "it does not open yet"
+            ) from None
+        except DatabaseUnavailableError:
+            self._opening = None
+            raise
+        self._opening = None
+        return store
+
+    def _database(self, action: Callable[[], None]) -> bool:
+        """Whether the action reached the database; says so once when that changes."""
+        try:
+            action()
+        except (SQLAlchemyError, DatabaseUnavailableError) as error:
+            if self._away is None:
+                log.warning("the database is away, going on with the last known state: %s", error)
+            self._away = str(error)
+            return False
+        if self._away is not None:
+            log.warning("the database is back")
+            self._away = None
+        return True
+
+    def _cached_models(self) -> dict[str, str]:
+        try:
+            return read_cache(self._cache)[1]
+        except ValueError as error:
+            log.warning("%s", error)
+            return {}
+
+    def _read_cache(self) -> None:
+        try:
+            self._records, self._models = read_cache(self._cache)
+        except ValueError as error:
+            log.warning("%s", error)
+
+    def _write_cache(self) -> None:
+        wanted = {d.model_id for record in self._records.values() for d in record.deployments}
+        self._models = {name: path for name, path in self._models.items() if name in wanted}
+        write_cache(self._cache, self._records, self._models)
+
+    def _deployments(self) -> list[Deployment]:
+        return [d for record in self._records.values() for d in record.deployments]
+
+    def _load_missing(self) -> None:
+        wanted = {d.id: d for d in self._deployments() if d.state != "draining"}
+        for identifier, deployment in wanted.items():
+            if identifier in self._loaded or identifier in self._loading:
+                continue
+            if self._not_before.get(identifier, 0.0) <= time.monotonic():
+                known = self._models.get(deployment.model_id)
+                self._loading[identifier] = self._pool.submit(
+                    self._load, deployment, Path(known) if known else None
+                )
+        draining = {d.id for d in self._deployments()}
+        for identifier in self._loaded.keys() - draining:
+            del self._loaded[identifier]
+
+    def _load(self, deployment: Deployment, known: Path | None) -> tuple[Scorer, Path]:
+        scorer, path = self._loader(deployment, self.paths.database_url, known)
+        smoke(scorer, deployment.model)
+        return scorer, path
+
+    def _collect(self) -> None:
+        """Take in the models that have been loaded or have failed to."""
+        current = {d.id: d for d in self._deployments()}
+        for identifier, future in list(self._loading.items()):
+            if not future.done():
+                continue
+            deployment = current.get(identifier)
+            try:
+                scorer, path = future.result()
+            except HeadraceError as error:
+                settled = deployment is None or self._failed(deployment, error)
+            else:
+                settled = True
+                if deployment is not None:
+                    settled = self._succeeded(deployment, scorer, path)
+            if settled:
+                del self._loading[identifier]
+
+    def _succeeded(self, deployment: Deployment, scorer: Scorer, path: Path) -> bool:
+        """Whether the news reached the database; else it is told again in the next round."""
+        if deployment.state == "loading":
+            store = self.store
+            if store is None or not self._database(
+                lambda: rollout.mark_ready(store, deployment.endpoint, deployment.id)
+            ):
+                return False
+        self._problems.pop(deployment.id, None)
+        self._models[deployment.model_id] = str(path)
+        self._loaded[deployment.id] = LiveDeployment(deployment, scorer)
+        self._database(self._read_database)
+        self._write_cache()
+        return True
+
+    def _failed(self, deployment: Deployment, error: HeadraceError) -> bool:
+        log.warning("%s %s: %s", deployment.endpoint, deployment.colour, error)
+        store = self.store
+        if deployment.state == "loading":
+            reason = f"{error.what} {error.why or ''}".strip()
+            return store is not None and self._database(
+                lambda: rollout.mark_failed(store, deployment.endpoint, deployment.id, reason)
+            )
+        # It has answered before: the cause may pass.
+        self._problems[deployment.id] = error.why or error.what
+        self._models.pop(deployment.model_id, None)
+        self._not_before[deployment.id] = time.monotonic() + RETRY_SECONDS
+        return True
+
+    def _publish(self) -> None:
+        endpoints: dict[str, LiveEndpoint] = {}
+        for name, record in self._records.items():
+            before = self.live.endpoints.get(name)
+            router = before.router if before else None
+            if record.split is None:
+                router = None
+            elif router is None or router.split != record.split:
+                router = Router(record.split)
+            loaded = {
+                d.colour: self._loaded[d.id]
+                for d in record.deployments
+                if d.state == "ready" and d.id in self._loaded
+            }
+            problem = next((self._problems.get(d.id) for d in record.deployments), None)
+            endpoints[name] = LiveEndpoint(record, router, loaded, problem)
+        self.live.endpoints = endpoints
+        if self._records or self._seen is not None:
+            self.live.ready = self.live.ready or all(
+                d.state == "draining"
+                or d.id in self._problems
+                or (d.state == "ready" and d.id in self._loaded)
+                for d in self._deployments()
+            )
+
+    def _move_on(self) -> None:
+        """Make the steps that are due, and retire what has drained."""
+        store = self.store
+        if store is None:
+            return
+        moment = now()
+        for record in self._records.values():
+            for deployment in record.deployments:
+                loaded = self._loaded.get(deployment.id)
+                progress = record.rollouts.get(deployment.id)
+                if deployment.state == "draining" and (loaded is None or loaded.idle):
+                    rollout.retire(store, record.name, deployment.id)
+                elif (
+                    deployment.state == "ready"
+                    and loaded is not None
+                    and progress is not None
+                    and progress.state == "running"
+                    and progress.next_at is not None
+                    and progress.next_at <= moment
+                ):
+                    rollout.advance(store, record.name, deployment.id)

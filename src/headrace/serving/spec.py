@@ -1,0 +1,109 @@
+"""What a project says about an endpoint."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+
+
+def parse_duration(text: str) -> timedelta:
+    """A number and one of the units ms, s, m, h, d.
+
+    >>> parse_duration("2m")
+    datetime.timedelta(seconds=120)
+
+    Raises:
+        ValueError: the text has another form, or is too long a time to count.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'"{text}" is no duration; write a number and a unit, such as 30s or 2m')
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        raise ValueError(f'"{text}" is too long a duration') from None
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("a duration is text with a unit, such as 30s or 2m")
+
+
+def _format_duration(value: timedelta) -> str:
+    return f"{value / timedelta(milliseconds=1):.0f}ms"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"}),
+]
+
+
+class Rollout(BaseModel):
+    """How a new deployment takes over: its share of the traffic, step by step."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: list[int] = Field(
+        default=[100], description="percent of the traffic at each step; the last is 100"
+    )
+    every: Duration = Field(default=timedelta(0), description="time between two steps: 30s, 2m, 1h")
+
+    @field_validator("steps")
+    @classmethod
+    def _rising_to_100(cls, steps: list[int]) -> list[int]:
+        rising = all(a < b for a, b in itertools.pairwise(steps))
+        if not steps or not rising or steps[0] < 1 or steps[-1] != 100:
+            raise ValueError("steps rise from at least 1 to exactly 100, such as [10, 50, 100]")
+        return steps
+
+    @model_validator(mode="after")
+    def _steps_need_time(self) -> Self:
+        if len(self.steps) > 1 and self.every <= timedelta(0):
+            raise ValueError("several steps need the time between them, such as every: 2m")
+        return self
+
+
+class EndpointSpec(BaseModel):
+    """An endpoint of ``headrace.yaml``.
+
+    ``key`` names the columns of a request that keep a caller on one deployment while traffic
+    shifts; they are logged with each prediction and need not be inputs of the model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="name of the endpoint")
+    model: str = Field(description="name@alias or name/version")
+    key: list[str] = Field(default_factory=list, description="columns that identify a row")
+    rollout: Rollout = Field(default_factory=Rollout)
+
+
+def request_table(endpoint: str) -> str:
+    """The table of an endpoint's request log.
+
+    >>> request_table("device-failure")
+    'ops.device_failure_requests'
+    """
+    return f"ops.{endpoint.replace('-', '_')}_requests"
