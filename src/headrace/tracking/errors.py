@@ -1,0 +1,205 @@
+"""What can be wrong with the data, the code or the model of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headrace.errors import HeadraceError, did_you_mean
+
+
+class TrainingError(HeadraceError):
+    """Base of the errors of training; each knows the model it concerns."""
+
+    code = "training_error"
+    model: str
+
+
+def _entry(model: str) -> str:
+    return f"headrace.yaml, models, {model}"
+
+
+class MissingColumnError(TrainingError):
+    """The table lacks a column that the model names."""
+
+    code = "missing_column"
+
+    def __init__(
+        self, model: str, table: str, version: int, role: str, column: str, known: Iterable[str]
+    ) -> None:
+        self.model, self.table, self.version = model, table, version
+        self.role, self.column = role, column
+        columns = sorted(known)
+        super().__init__(
+            f'{table} has no column "{column}", the {role} of model {model}.',
+            where=f"{table} at version {version}",
+            why=did_you_mean(column, columns) or f"its columns are {', '.join(columns)}",
+            next=f"mend {role} in {_entry(model)}, or the code that makes {table}",
+        )
+
+
+class NotATableError(TrainingError):
+    """Training needs rows that can be read again later, which a view does not promise."""
+
+    code = "not_a_table"
+
+    def __init__(self, model: str, view: str) -> None:
+        self.model, self.view = model, view
+        super().__init__(
+            f"{view} is a view; model {model} needs a table.",
+            where=_entry(model),
+            why="a view has no versions, so its rows could not be read again for the gate",
+            next="make it a materialized view in the pipeline",
+        )
+
+
+class EmptyTrainingSetError(TrainingError):
+    """No rows to train on, or none to measure on."""
+
+    code = "empty_training_set"
+
+    def __init__(self, model: str, table: str, version: int, part: str, rule: str) -> None:
+        self.model, self.table, self.version, self.part = model, table, version, part
+        super().__init__(
+            f"Model {model} has no rows to {part}.",
+            where=f"{table} at version {version}",
+            why=f"the hold-out rule ({rule}) leaves none" if rule else "the table is empty",
+            next=f"look at the rows: headrace status; the rule is `holdout` in {_entry(model)}",
+        )
+
+
+class LabelError(TrainingError):
+    """The label column cannot be learned from."""
+
+    code = "unusable_label"
+
+    def __init__(self, model: str, table: str, version: int, label: str, why: str) -> None:
+        self.model, self.table, self.version, self.label = model, table, version, label
+        super().__init__(
+            f'Label "{label}" of model {model} cannot be learned.',
+            where=f"{table} at version {version}",
+            why=why,
+            next=f"mend the code that makes {table}, or `label` in {_entry(model)}",
+        )
+
+
+class HoldoutOneClassError(TrainingError):
+    """A hold-out of one class tells nothing about a classifier."""
+
+    code = "holdout_one_class"
+
+    def __init__(self, model: str, label: str, value: object, rows: int, rule: str) -> None:
+        self.model, self.label, self.value, self.rows = model, label, value, rows
+        super().__init__(
+            f"The hold-out of model {model} holds one class only.",
+            where=f"{rows:,} rows chosen by {rule}",
+            why=f'"{label}" is {value} in every row, so neither recall nor ranking is defined',
+            next=f"choose a larger or another `holdout` in {_entry(model)}",
+        )
+
+
+class UnsupportedFeatureError(TrainingError):
+    """A feature column has a type that no model signature can name."""
+
+    code = "unsupported_feature"
+
+    def __init__(self, model: str, table: str, column: str, kind: str) -> None:
+        self.model, self.table, self.column, self.kind = model, table, column, kind
+        super().__init__(
+            f'Column "{column}" of {table} is a {kind}; a feature is a number, a text or a time.',
+            where=_entry(model),
+            why="it is among the features because neither `features` nor `exclude` say otherwise",
+            next=f"add {column} to `exclude`",
+        )
+
+
+class DuplicateKeyError(TrainingError):
+    """The key does not identify rows, so that the hold-out could not be found again."""
+
+    code = "duplicate_key"
+
+    def __init__(
+        self, model: str, table: str, version: int, key: Sequence[str], example: str, rows: int
+    ) -> None:
+        self.model, self.table, self.version, self.key = model, table, version, list(key)
+        super().__init__(
+            f"The key ({', '.join(key)}) of model {model} does not identify a row.",
+            where=f"{table} at version {version}",
+            why=f"{rows:,} rows share a key, for example {example}",
+            next=f"remove the duplicates in the pipeline, or name more columns in {_entry(model)}",
+        )
+
+
+class NullKeyError(TrainingError):
+    """A key, time or group column holds nulls."""
+
+    code = "null_key"
+
+    def __init__(self, model: str, table: str, version: int, column: str, rows: int) -> None:
+        self.model, self.table, self.column, self.rows = model, table, column, rows
+        super().__init__(
+            f'Column "{column}" of {table} is null in {rows:,} rows.',
+            where=f"{table} at version {version}",
+            why=f"model {model} uses it to identify or to split rows",
+            next="drop these rows in the pipeline, for example with a `drop` expectation",
+        )
+
+
+class TrainingSourceError(TrainingError):
+    """The training file or its function is not there, or cannot be loaded."""
+
+    code = "training_source"
+
+    def __init__(self, model: str, where: str, why: str) -> None:
+        self.model = model
+        super().__init__(
+            f"The training function of model {model} cannot be loaded.",
+            where=where,
+            why=why,
+            next=f"mend the file, or `train` in {_entry(model)}",
+        )
+
+
+class TrainingFailedError(TrainingError):
+    """The user's training function raised."""
+
+    code = "training_failed"
+
+    def __init__(self, model: str, where: str, error: BaseException) -> None:
+        self.model, self.error = model, error
+        super().__init__(
+            f"Training of model {model} failed.",
+            where=where,
+            why=f"{type(error).__name__}: {error}",
+            next="mend the function and type: headrace run (with --debug for the stack trace)",
+        )
+
+
+class UnsupportedModelError(TrainingError):
+    """What the training function returned is no model that can be logged."""
+
+    code = "unsupported_model"
+
+    def __init__(self, model: str, where: str, why: str) -> None:
+        self.model = model
+        super().__init__(
+            f"Model {model} cannot be logged.",
+            where=where,
+            why=why,
+            next="return a fitted scikit-learn, LightGBM or XGBoost model, or an "
+            "mlflow.pyfunc.PythonModel",
+        )
+
+
+class HoldoutLostError(TrainingError):
+    """The frozen hold-out cannot be read as it was."""
+
+    code = "holdout_lost"
+
+    def __init__(self, model: str, where: str, why: str) -> None:
+        self.model = model
+        super().__init__(
+            f"The frozen hold-out of model {model} cannot be read again.",
+            where=where,
+            why=why,
+            next="train again, which freezes a new one: headrace run --full",
+        )
