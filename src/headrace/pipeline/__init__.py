@@ -3,7 +3,7 @@
 ::
 
     workspace = open_workspace()
-    pipeline = load_pipeline(workspace, Path("spark-pipeline.yml"), {}, {})
+    pipeline = load_pipeline(workspace, Path("spark-pipeline.yml"))
     for name in pipeline.order():
         if pipeline.freshness(name).stale:
             print(name, pipeline.refresh(name).rows)
@@ -11,4 +11,9 @@
 
 from __future__ import annotations
 
+from headrace.pipeline.graph import Dataset as Dataset
+from headrace.pipeline.pipeline import Pipeline as Pipeline
+from headrace.pipeline.pipeline import load_pipeline as load_pipeline
+from headrace.pipeline.refresh import Refresh as Refresh
 from headrace.pipeline.spec import Expectations as Expectations
+from headrace.pipeline.store import ExpectationCount as ExpectationCount

@@ -31,12 +31,14 @@ class Source:
         name: qualified table name, path, or the view's name.
         streaming: only what is new is read.
         reference: where it stands in the plan.
+        declared: columns that the read declares, where it declares a schema.
     """
 
     kind: Literal["table", "path", "view"]
     name: str
     streaming: bool
     reference: Reference
+    declared: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Dataset:
         location: where it is declared.
         code: digest of the code of its flows.
         sources: what each flow reads, by the flow's name.
+        deferred: its query asks for the columns of a table that is not there yet; what else it
+            reads shows once that table is.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Dataset:
     output: Output
     flows: tuple[Flow, ...]
     sources: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+    deferred: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -84,7 +89,7 @@ class Names:
 
     def view(self, text: str) -> str | None:
         """The name of a temporary view, if the text names one: views have no schema."""
-        bare = text.replace("`", "").lower()
+        bare = view_name(text)
         return bare if bare in self.views else None
 
 
@@ -130,9 +135,12 @@ def assemble(
 
 def output_name(output: Output, names: Names) -> str:
     """The name under which a dataset is known."""
-    if output.kind == "temporary_view":
-        return output.name.replace("`", "").lower()
-    return names.table(output.name)
+    return view_name(output.name) if output.kind == "temporary_view" else names.table(output.name)
+
+
+def view_name(text: str) -> str:
+    """The name of a temporary view: views have no schema."""
+    return text.replace("`", "").lower()
 
 
 def check_tables(
@@ -142,17 +150,18 @@ def check_tables(
     for dataset in datasets.values():
         for flow in dataset.flows:
             for source in dataset.sources.get(flow.name, ()):
-                missing = source.name not in datasets and not exists(source.name)
-                if source.kind == "table" and missing:
+                if source.kind != "table" or source.name in datasets:
+                    continue
+                if not exists(source.name):
                     raise UnknownTableError(
                         source.name, dataset.name, flow.location, {*datasets, *known}
                     )
 
 
-def check_kinds(dataset: Dataset) -> None:
+def check_kinds(datasets: Mapping[str, Dataset], dataset: Dataset) -> None:
     """Raise ``DefinitionError`` where a dataset reads in a way that its kind does not."""
     for flow in dataset.flows:
-        streams = [source for source in dataset.sources[flow.name] if source.streaming]
+        streams = [source for source in flow_sources(datasets, dataset, flow) if source.streaming]
         if dataset.kind == "materialized_view" and streams:
             raise DefinitionError(
                 f"The materialized view {dataset.name} reads {streams[0].name} as a stream.",
@@ -160,7 +169,16 @@ def check_kinds(dataset: Dataset) -> None:
                 "a materialized view is made from all rows each time",
                 "read it with spark.read, or make it a streaming table (@dp.table)",
             )
-        if dataset.kind == "streaming_table" and not streams:
+        for source in streams:
+            origin = datasets.get(source.name)
+            if origin is not None and origin.kind == "materialized_view":
+                raise DefinitionError(
+                    f"{dataset.name} reads the materialized view {source.name} as a stream.",
+                    flow.location,
+                    "a materialized view is written anew each time: nothing is appended to it",
+                    "read it with spark.read, or make it a streaming table",
+                )
+        if dataset.kind == "streaming_table" and not streams and not dataset.deferred:
             raise DefinitionError(
                 f"The streaming table {dataset.name} reads nothing as a stream.",
                 flow.location,
@@ -206,6 +224,21 @@ def upstream(datasets: Mapping[str, Dataset], name: str) -> list[Dataset]:
                 found[item] = view
 
     visit(datasets[name])
+    return list(found.values())
+
+
+def flow_sources(datasets: Mapping[str, Dataset], dataset: Dataset, flow: Flow) -> list[Source]:
+    """What one flow reads, with what the temporary views among that read."""
+    found: dict[tuple[str, str], Source] = {}
+    pending = list(dataset.sources.get(flow.name, ()))
+    while pending:
+        source = pending.pop(0)
+        if (source.kind, source.name) in found:
+            continue
+        found[source.kind, source.name] = source
+        if source.kind == "view":
+            view = datasets[source.name]
+            pending.extend(inner for group in view.sources.values() for inner in group)
     return list(found.values())
 
 

@@ -146,13 +146,15 @@ def load_definitions(
 
 
 @contextmanager
-def project_imports(root: Path) -> Iterator[None]:
+def project_imports(root: Path, *, fresh: bool = True) -> Iterator[None]:
     """Run project code as it expects: from the project's directory, its modules importable.
 
-    Modules of the project are imported anew each time: an edited helper counts.
+    Args:
+        root: the project's directory.
+        fresh: import modules of the project anew: an edited helper counts.
     """
     before = Path.cwd()
-    for name, module in list(sys.modules.items()):
+    for name, module in list(sys.modules.items()) if fresh else ():
         file = getattr(module, "__file__", None)
         if file and name != "__main__" and _is_project_code(Path(file), root):
             del sys.modules[name]

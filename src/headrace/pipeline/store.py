@@ -74,6 +74,7 @@ stream_files = Table(
     Column("path", Text, primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("modified_ns", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
     Column("batch", Integer, nullable=False),
 )
 
@@ -125,6 +126,7 @@ class StreamFile:
     """A raw file that a flow has read, or is about to read.
 
     Attributes:
+        flow: the flow and the source, see ``streams.StreamSource.key``.
         modified_ns: modification time in nanoseconds since 1970.
         batch: number of the batch that read it.
     """
@@ -133,6 +135,7 @@ class StreamFile:
     path: str
     size: int
     modified_ns: int
+    sha256: str
     batch: int
 
 
@@ -257,7 +260,7 @@ def files_read(store: Store, dataset: str, epoch: int) -> dict[tuple[str, str], 
     with store.reading() as connection:
         return {
             (row.flow, row.path): StreamFile(
-                row.flow, row.path, row.size, row.modified_ns, row.batch
+                row.flow, row.path, row.size, row.modified_ns, row.sha256, row.batch
             )
             for row in connection.execute(query)
         }

@@ -51,6 +51,7 @@ def upgrade(connection: Connection) -> None:
         Column("path", Text, primary_key=True),
         Column("size", BigInteger, nullable=False),
         Column("modified_ns", BigInteger, nullable=False),
+        Column("sha256", String(64), nullable=False),
         Column("batch", Integer, nullable=False),
     )
     Table(

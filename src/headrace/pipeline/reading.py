@@ -1,0 +1,120 @@
+"""What the queries of a pipeline read, told from their plans; no data is read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from headrace.catalog import TableNotFoundError
+from headrace.engine import Reference, files, messages
+from headrace.engine.references import plan_of
+from headrace.errors import HeadraceError
+from headrace.pipeline.errors import DefinitionError
+from headrace.pipeline.graph import Source
+from headrace.pipeline.registry import describe, user_location
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from headrace.pipeline.context import Context
+    from headrace.pipeline.elements import Flow
+    from headrace.pipeline.graph import Dataset
+
+
+def with_sources(context: Context, dataset: Dataset) -> Dataset:
+    """The dataset with what its flows read. Runs inside ``Context.user_code``.
+
+    Raises:
+        DefinitionError: a query function raises, or returns no DataFrame.
+    """
+    engine = context.workspace.engine
+    found: dict[str, tuple[Source, ...]] = {}
+    deferred = False
+    for flow in dataset.flows:
+        try:
+            with engine.analysis():
+                frame = call(context, dataset, flow)
+                references = engine.references(frame)
+        except TableNotFoundError as error:
+            waiting = _waits_for(context, error)
+            if waiting is None:
+                raise
+            found[flow.name] = (waiting,)
+            deferred = True
+            continue
+        declared = _declared(context, frame)
+        found[flow.name] = tuple(_source(context, each, declared) for each in references)
+    return replace(dataset, sources=found, deferred=deferred)
+
+
+def call(context: Context, dataset: Dataset, flow: Flow) -> DataFrame:
+    """The DataFrame that a query function returns.
+
+    Raises:
+        DefinitionError: it raises, or returns something else.
+    """
+    try:
+        frame = flow.query()
+    except HeadraceError:
+        raise
+    except Exception as error:
+        where = user_location(error, context.root) or flow.location
+        raise DefinitionError(
+            f"The query of {dataset.name} failed.", where, describe(error)
+        ) from error
+    if not hasattr(frame, "_plan"):
+        raise DefinitionError(
+            f"The query of {dataset.name} returns no DataFrame.",
+            flow.location,
+            f"it returns {type(frame).__name__}",
+            "return the DataFrame; the pipeline writes its rows",
+        )
+    return frame
+
+
+def _source(context: Context, reference: Reference, declared: dict[str, tuple[str, ...]]) -> Source:
+    """What a reference stands for: a temporary view, a table, or a path."""
+    if reference.kind == "path":
+        columns = declared.get(reference.name)
+        return Source("path", reference.name, reference.streaming, reference, columns)
+    view = context.names.view(reference.name)
+    if view is not None:
+        return Source("view", view, reference.streaming, reference)
+    name = context.names.table(reference.name)
+    return Source("table", name, reference.streaming, reference)
+
+
+def _declared(context: Context, frame: DataFrame) -> dict[str, tuple[str, ...]]:
+    """Columns of each path whose read declares a schema."""
+    found = {}
+    for message in messages.descendants(plan_of(frame)):
+        if message.DESCRIPTOR.name != "DataSource":
+            continue
+        source: Any = message
+        paths = [*source.paths, *(v for k, v in source.options.items() if k.lower() == "path")]
+        if source.schema:
+            for path in paths:
+                place = files.absolute(path, context.workspace.paths.root)
+                found[place] = column_names(source.schema)
+    return found
+
+
+def column_names(schema: str) -> tuple[str, ...]:
+    """Names of the columns of a schema, given as DDL or as Spark's JSON."""
+    if schema.lstrip().startswith("{"):
+        return tuple(field["name"] for field in json.loads(schema)["fields"])
+    import sqlglot
+
+    text = schema.strip()
+    inside = text[len("struct<") : -1] if text.lower().startswith("struct<") else text
+    tree = sqlglot.parse_one(f"CREATE TABLE t ({inside})", dialect="databricks")
+    return tuple(column.name for column in tree.this.expressions)
+
+
+def _waits_for(context: Context, error: TableNotFoundError) -> Source | None:
+    """The dataset of the pipeline whose table a query asks for before it is made."""
+    name = context.names.table(error.name)
+    if name not in context.datasets:
+        return None
+    return Source("table", name, False, Reference("table", name))
