@@ -148,9 +148,9 @@ def _supersede(connection: Connection, record: EndpointRecord, colour: str, reas
     old = record.serving(colour)
     if old is None:
         return
-    if record.split is not None and record.split.shares.get(colour, 0) > 0:
-        if record.live_colour not in (None, colour):
-            set_traffic(connection, record, {other(colour): 100}, reason)
+    share = record.split.shares.get(colour, 0) if record.split else 0
+    if share and record.live_colour not in (None, colour):
+        set_traffic(connection, record, {other(colour): 100}, reason)
     # One that never was ready has no request to finish; the plane retires it all the same.
     set_state(connection, old.id, "draining", reason)
 

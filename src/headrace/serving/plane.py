@@ -7,12 +7,10 @@ its supervisor.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +31,7 @@ from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
 from headrace.serving.shipper import SHIP_SECONDS, Shipper
 from headrace.serving.spool import SpoolWriter
-from headrace.settings import Paths, read_token, setting
+from headrace.settings import Paths, read_token
 
 log = logging.getLogger(__name__)
 
@@ -211,33 +209,3 @@ def serve(paths: Paths, host: str, port: int) -> int:
     """
     paths.make()
     return Plane(paths, bind(host, port)).run()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point of the supervisor's child."""
-    parser = argparse.ArgumentParser(prog="python -m headrace.serving.plane")
-    parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--listener", type=int, required=True, help="descriptor")
-    parser.add_argument("--control", type=int, required=True, help="descriptor")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=setting("HEADRACE_LOG").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    control = socket.socket(fileno=options.control)
-    try:
-        paths = Paths(options.root)
-        plane = Plane(paths, socket.socket(fileno=options.listener), control)
-    except HeadraceError as error:
-        control.sendall(b"failed " + str(error).replace("\n", "; ").encode() + b"\n")
-        return FATAL
-    return plane.run()
-
-
-if __name__ == "__main__":
-    status = main()
-    logging.shutdown()
-    # Not sys.exit: a prediction that never ends must not keep the process from ending.
-    sys.stdout.flush()
-    os._exit(status)

@@ -149,11 +149,11 @@ class SpoolWriter:
 
 def segments(spool: Path) -> list[Segment]:
     """Every segment of every writer, each writer's in order."""
-    found = []
-    for path in sorted(spool.glob("spool_*/*.log")):
-        if path.stem.isdigit():
-            found.append(Segment(path, path.parent.name, int(path.stem)))
-    return found
+    return [
+        Segment(path, path.parent.name, int(path.stem))
+        for path in sorted(spool.glob("spool_*/*.log"))
+        if path.stem.isdigit()
+    ]
 
 
 def writers(spool: Path) -> list[Path]:

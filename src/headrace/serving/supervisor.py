@@ -129,7 +129,7 @@ class Supervisor:
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         command = [
-            *(sys.executable, "-m", "headrace.serving.plane"),
+            *(sys.executable, "-m", "headrace.serving"),
             *("--root", str(self.paths.root)),
             *("--listener", str(self._listener.fileno())),
             *("--control", str(control.fileno())),
