@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from headrace.lakehouse.columns import check_types, delta_type
 from headrace.lakehouse.commit import Mode, Transaction, commit
 from headrace.lakehouse.errors import DataFileError, TableSchemaError
 from headrace.lakehouse.opening import directory
@@ -37,7 +38,7 @@ def commit_files(
         paths: files inside that directory, absolute or relative to it.
         schema: columns of the table, partition columns included. An overwrite may change them.
         mode: ``overwrite`` removes all files that the table has now.
-        partition_by: partition columns; their values are read from the ``column=value``
+        partition_by: partition columns, the table's own unless it is overwritten; their values are read from the ``column=value``
             directories of the paths.
         transaction: commits exactly once, see ``Transaction``.
         marker: kept in the commit's ``userMetadata``.
@@ -51,31 +52,43 @@ def commit_files(
         DeltaConflictError: other writers won.
     """
     path = directory(location)
-    added = [_add(path, Path(file), schema, tuple(partition_by)) for file in paths]
+    partitions = list(partition_by)
+    added = [_add(path, Path(file), schema, partitions) for file in paths]
 
     def action(table: DeltaTable | None, properties: CommitProperties) -> None:
         from deltalake import Schema
         from deltalake.transaction import create_table_with_add_actions
 
         columns = Schema.from_arrow(schema)
-        if table is None:
+        repartitions = table is not None and table.metadata().partition_columns != partitions
+        if table is None or (repartitions and mode == "overwrite"):
             path.mkdir(parents=True, exist_ok=True)
             create_table_with_add_actions(
-                str(path), columns, added, "error", list(partition_by), commit_properties=properties
+                str(path),
+                columns,
+                added,
+                "error" if table is None else "overwrite",
+                partitions,
+                configuration=None if table is None else table.metadata().configuration,
+                commit_properties=properties,
             )
             return
+        if repartitions:
+            raise TableSchemaError(
+                str(path),
+                f"the table is partitioned by {table.metadata().partition_columns}, "
+                f"the files by {partitions}",
+            )
         if mode == "append":
-            _check_columns(path, table, schema)
+            check_types(path, table, schema)
         table.create_write_transaction(
-            added, mode, columns, list(partition_by), commit_properties=properties
+            added, mode, columns, partitions, commit_properties=properties
         )
 
     return commit(path, action, mode=mode, repeatable=True, transaction=transaction, marker=marker)
 
 
-def _add(
-    location: Path, file: Path, schema: pyarrow.Schema, partitions: tuple[str, ...]
-) -> AddAction:
+def _add(location: Path, file: Path, schema: pyarrow.Schema, partitions: list[str]) -> AddAction:
     from deltalake.transaction import AddAction
 
     absolute = file if file.is_absolute() else location / file
@@ -96,7 +109,7 @@ def _add(
 
 
 def _partition_values(
-    absolute: Path, relative: Path, partitions: tuple[str, ...]
+    absolute: Path, relative: Path, partitions: list[str]
 ) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for part in relative.parts[:-1]:
@@ -112,7 +125,7 @@ def _partition_values(
 
 
 def _check_file(
-    path: Path, found: pyarrow.Schema, wanted: pyarrow.Schema, partitions: tuple[str, ...]
+    path: Path, found: pyarrow.Schema, wanted: pyarrow.Schema, partitions: list[str]
 ) -> None:
     for field in found:
         if field.name in partitions:
@@ -125,36 +138,7 @@ def _check_file(
         if field.name not in found.names:
             raise DataFileError(str(path), f"it lacks the column {field.name}")
         actual = found.field(field.name).type
-        if _delta_type(actual) != _delta_type(field.type):
+        if delta_type(actual) != delta_type(field.type):
             raise DataFileError(
                 str(path), f"its column {field.name} is {actual}, the table's is {field.type}"
             )
-
-
-def _check_columns(path: Path, table: DeltaTable, schema: pyarrow.Schema) -> None:
-    import pyarrow
-
-    existing = pyarrow.schema(table.schema().to_arrow())
-    have = {field.name: _delta_type(field.type) for field in existing}
-    given = {field.name: _delta_type(field.type) for field in schema}
-    if have == given:
-        return
-    differences = [
-        f"{name} ({have.get(name, 'not in the table')} / {given.get(name, 'not in the data')})"
-        for name in sorted(have.keys() | given.keys())
-        if have.get(name) != given.get(name)
-    ]
-    raise TableSchemaError(str(path), "table and data differ in " + ", ".join(differences))
-
-
-def _delta_type(data_type: pyarrow.DataType) -> str:
-    """The Delta type of an Arrow type: large and view types are the same there."""
-    import pyarrow
-    from deltalake import Schema
-
-    # Nanoseconds do not exist in Delta, and a time zone is always UTC there, under one name.
-    if pyarrow.types.is_timestamp(data_type):
-        data_type = pyarrow.timestamp("us", data_type.tz and "UTC")
-    field = pyarrow.field("value", data_type)
-    text: str = Schema.from_arrow(pyarrow.schema([field])).to_json()
-    return text

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
+_SCHEMA_WORDS = ("cast error", "partition column(s) not found", "cannot cast")
 _QUERY_WORDS = (
     "error during planning",
     "sql error",
@@ -85,12 +86,19 @@ def delta_errors(location: Path) -> Iterator[None]:
         raise NotADeltaTableError(str(location), _first_line(error)) from error
     except (DeltaError, OSError, ValueError) as error:
         raise _translated(location, error) from error
+    except Exception as error:
+        # The library's Arrow layer raises plain exceptions; every other kind is not its own.
+        if type(error) is not Exception:
+            raise
+        raise _translated(location, error) from error
 
 
 def _translated(location: Path, error: Exception) -> Exception:
     text = str(error).lower()
     if _is_full(error):
         return StorageFullError(str(location), _first_line(error))
+    if any(word in text for word in _SCHEMA_WORDS):
+        return TableSchemaError(str(location), _first_line(error))
     if any(word in text for word in _QUERY_WORDS):
         return PredicateError(str(location), _first_line(error))
     if any(word in text for word in (*_MISSING_WORDS, *_DAMAGE_WORDS)):

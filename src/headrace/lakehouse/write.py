@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.lakehouse.columns import check_names
 from headrace.lakehouse.commit import Mode, Transaction, commit
 from headrace.lakehouse.opening import directory
 
@@ -55,6 +56,8 @@ def write(
             options["partition_by"] = list(partition_by)
         if mode == "overwrite" and replace_schema:
             options["schema_mode"] = "overwrite"
+        elif table is not None:
+            check_names(path, table, pyarrow.schema(data.schema))
         write_deltalake(table if table is not None else str(path), data, **options)
 
     return commit(

@@ -1,0 +1,56 @@
+"""Whether data has the columns of a table, in words that name the difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.lakehouse.errors import TableSchemaError
+
+if TYPE_CHECKING:
+    import pyarrow
+    from deltalake import DeltaTable
+
+
+def check_names(path: Path, table: DeltaTable, schema: pyarrow.Schema) -> None:
+    """Raise TableSchemaError unless the names are the table's; types may be cast later."""
+    have = set(_stored(table).names)
+    given = set(schema.names)
+    if duplicates := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+        raise TableSchemaError(str(path), f"the data has two columns {', '.join(duplicates)}")
+    lacks = [f"lacks {', '.join(sorted(have - given))}"] if have - given else []
+    extra = [f"has {', '.join(sorted(given - have))} besides"] if given - have else []
+    if lacks or extra:
+        raise TableSchemaError(str(path), "the data " + " and ".join([*lacks, *extra]))
+
+
+def check_types(path: Path, table: DeltaTable, schema: pyarrow.Schema) -> None:
+    """Raise TableSchemaError unless names and types are the table's."""
+    check_names(path, table, schema)
+    stored = _stored(table)
+    differences = [
+        f"{field.name} is {field.type} in the data and {stored.field(field.name).type} in the table"
+        for field in schema
+        if delta_type(field.type) != delta_type(stored.field(field.name).type)
+    ]
+    if differences:
+        raise TableSchemaError(str(path), "; ".join(differences))
+
+
+def delta_type(data_type: pyarrow.DataType) -> str:
+    """The Delta type of an Arrow type: large, view and dictionary types are the same there."""
+    import pyarrow
+    from deltalake import Schema
+
+    # Nanoseconds do not exist in Delta.
+    if pyarrow.types.is_timestamp(data_type):
+        data_type = pyarrow.timestamp("us", data_type.tz)
+    field = pyarrow.field("value", data_type)
+    text: str = Schema.from_arrow(pyarrow.schema([field])).to_json()
+    return text
+
+
+def _stored(table: DeltaTable) -> pyarrow.Schema:
+    import pyarrow
+
+    return pyarrow.schema(table.schema().to_arrow())
