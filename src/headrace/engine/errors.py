@@ -88,6 +88,22 @@ class NotATableError(HeadraceError):
         )
 
 
+class SchemaNotEmptyError(HeadraceError):
+    """A schema is to be dropped that holds tables or views."""
+
+    code = "schema_not_empty"
+    status = 409
+
+    def __init__(self, name: str, held: Sequence[str]) -> None:
+        self.name = name
+        self.held = tuple(held)
+        super().__init__(
+            f'The schema "{name}" is not empty.',
+            why=f"it holds {', '.join(held)}",
+            next=f"DROP SCHEMA {name} CASCADE    # drops them too",
+        )
+
+
 class SchemaMismatchError(HeadraceError):
     """The columns to be written are not the table's."""
 

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine import columns, messages, models, sql, views
+from headrace.engine.catalogapi import CatalogApi
+from headrace.engine.ddl import Names
 from headrace.engine.errors import AnalysisOnlyError, UnsupportedStatementError
 from headrace.engine.record import Draft
 from headrace.engine.resolve import PinningResolver
@@ -63,6 +65,8 @@ class Executor:
         self._state = state
         self._client = client
         self._writer = Writer(state, client)
+        self._names = Names(state, client, self._writer)
+        self._api = CatalogApi(state, client, self._names)
         self._finishing: dict[str, Callable[[], None]] = {}
         self._answered: set[str] = set()
         self._lock = threading.Lock()
@@ -78,7 +82,8 @@ class Executor:
             self._answered.add(request.operation_id)
         if changed.plan.WhichOneof("op_type") == "command":
             return iter(self._command(changed))
-        finish = self._query(changed)
+        answer = self._catalog(changed)
+        finish = (lambda: None) if answer else self._query(changed)
         with self._lock:
             self._answered.discard(request.operation_id)
             self._finishing[request.operation_id] = finish
@@ -106,6 +111,15 @@ class Executor:
                 _decompress(message)
         Rewriter(PinningResolver(self._state)).apply(changed)
         return changed
+
+    def _catalog(self, request: ExecutePlanRequest) -> bool:
+        """Answer a call of ``spark.catalog``, by rows that the server only returns."""
+        if request.plan.root.WhichOneof("rel_type") != "catalog":
+            return False
+        answer = self._api.answer(request.plan.root.catalog)
+        if answer is not None:
+            messages.replace(request.plan.root, answer)
+        return True
 
     def _query(self, request: ExecutePlanRequest) -> Callable[[], None]:
         draft = Draft.begin(self._state.id)

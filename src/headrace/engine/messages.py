@@ -82,7 +82,9 @@ def local(table: pyarrow.Table) -> Relation:
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+        # A table without rows has no batch, and the server reads the schema from the first one.
+        for batch in table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]:
+            writer.write_batch(batch)
     made = new_relation()
     made.local_relation.data = sink.getvalue().to_pybytes()
     return made

@@ -28,6 +28,7 @@ class Reference:
         streaming: read with ``readStream`` or ``STREAM``.
         options: read options, keys in lower case.
         format: of a path, in lower case; ``None`` if none is given.
+        schema: the columns declared for a path (DDL or JSON); ``None`` if they are inferred.
     """
 
     kind: Literal["table", "path"]
@@ -35,6 +36,7 @@ class Reference:
     streaming: bool = False
     options: Mapping[str, str] = field(default_factory=dict, compare=False)
     format: str | None = None
+    schema: str | None = None
 
 
 def plan_of(df: DataFrame) -> Relation:
@@ -84,7 +86,8 @@ class Collector:
         paths = list(source.paths) or ([options["path"]] if options.get("path") else [])
         for path in paths:
             place = files.absolute(path, self._state.paths.root)
-            self._path(place, source.format.lower() or None, relation.read.is_streaming, options)
+            form, schema = source.format.lower() or None, source.schema or None
+            self._path(place, form, relation.read.is_streaming, options, schema)
         return None
 
     def model(self, uri: str) -> None:
@@ -94,13 +97,18 @@ class Collector:
         """Functions are no references."""
 
     def _path(
-        self, path: str, form: str | None, streaming: bool, options: Mapping[str, str]
+        self,
+        path: str,
+        form: str | None,
+        streaming: bool,
+        options: Mapping[str, str],
+        schema: str | None = None,
     ) -> None:
         name = None if files.is_remote(path) else self._state.catalog.at_location(path)
         if name is not None:
             self.found.append(Reference("table", str(name), streaming, options))
         else:
-            self.found.append(Reference("path", path, streaming, options, form))
+            self.found.append(Reference("path", path, streaming, options, form, schema))
 
     def _view(self, read: NamedRead) -> bool:
         if self._state.temp_view(read.parts) is not None:

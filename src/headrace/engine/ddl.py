@@ -1,0 +1,195 @@
+"""Statements that change names: schemas, tables without rows, views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.catalog import TableNotFoundError
+from headrace.engine import describe, messages, sql, target
+from headrace.engine.errors import (
+    NotATableError,
+    SchemaNotEmptyError,
+    TableExistsError,
+    UnsupportedStatementError,
+)
+from headrace.engine.rewrite import require_query
+from headrace.engine.state import GLOBAL_TEMP
+from headrace.engine.writes import Write, Writer
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.client import SparkConnectClient
+    from pyspark.sql.connect.proto import Relation
+
+    from headrace.engine.record import Draft
+    from headrace.engine.state import SessionState
+
+
+@dataclass(frozen=True)
+class NewTable:
+    """A ``CREATE TABLE`` that has been read.
+
+    Attributes:
+        parts: the name as written.
+        rows: the query whose rows it gets, or no rows of the declared columns.
+        partition_by: its partition columns.
+        location: directory of an external table.
+        comment: of the table.
+        replace: ``OR REPLACE``.
+        must_exist: ``REPLACE TABLE`` without ``CREATE``.
+        if_not_exists: leave a table that is there alone.
+    """
+
+    parts: tuple[str, ...]
+    rows: Relation | None
+    partition_by: tuple[str, ...] = ()
+    location: str | None = None
+    comment: str | None = None
+    replace: bool = False
+    must_exist: bool = False
+    if_not_exists: bool = False
+
+
+class Names:
+    """Changes names in the catalog and among the temporary views."""
+
+    def __init__(self, state: SessionState, client: SparkConnectClient, writer: Writer) -> None:
+        self._state = state
+        self._client = client
+        self._writer = writer
+
+    def create_table(self, table: NewTable, draft: Draft) -> None:
+        """Make a table, with or without rows.
+
+        Raises:
+            TableExistsError: it is there, and is not to be replaced.
+            TableNotFoundError: it is not there, and was to be replaced.
+        """
+        state = self._state
+        if table.must_exist:
+            state.resolve(table.parts)
+        found = target.of_parts(state, table.parts, "CREATE TABLE")
+        if found.registered and table.if_not_exists:
+            return
+        if found.registered and not table.replace:
+            raise TableExistsError(found.label)
+        if table.location is not None and not found.registered:
+            place = target.at_path(state, table.location)
+            found = target.Target(place.location, found.name, False)
+            if table.rows is None:
+                self._adopt(found, table.comment)
+                return
+        if table.rows is None:
+            raise UnsupportedStatementError(
+                "CREATE TABLE without columns",
+                "a Delta table needs at least one",
+                "CREATE TABLE name (column TYPE, ...), or CREATE TABLE name AS SELECT ...",
+            )
+        options = {"overwriteschema": "true"} if found.registered else {}
+        self._writer.run(
+            Write(
+                found,
+                table.rows,
+                "overwrite",
+                options,
+                table.partition_by,
+                create=not found.registered,
+                comment=table.comment,
+            ),
+            draft,
+        )
+
+    def _adopt(self, found: target.Target, comment: str | None) -> None:
+        """Register a Delta table that lies somewhere already."""
+        if found.name is None or found.version is None:
+            raise TableNotFoundError(found.location)
+        self._state.catalog.create_table(found.name, found.location, comment)
+
+    def create_view(self, parts: tuple[str, ...], query: str, *, replace: bool) -> None:
+        """Register a view under its query, with every name in it made full.
+
+        Raises:
+            TableNotFoundError: it reads a table that is not there.
+            UnsupportedStatementError: it reads a temporary view, which ends with the session.
+        """
+        state = self._state
+        statement = sql.read(query)
+        require_query(statement)
+        for use in statement.tables:
+            if state.temp_view(use.parts) is not None:
+                raise UnsupportedStatementError(
+                    f"CREATE VIEW over the temporary view {use.name}",
+                    "a view lasts longer than the session that the temporary view belongs to",
+                    f"CREATE TEMPORARY VIEW {parts[-1]} AS ...",
+                )
+        resolved, _ = describe.resolved(state, messages.query(statement.text))
+        describe.relation_schema(self._client, resolved)
+        state.catalog.create_view(
+            state.qualified(parts), statement.replaced(self._full_name), replace=replace
+        )
+
+    def _full_name(self, use: sql.TableUse) -> str | None:
+        if target.is_path(use.parts):
+            return None
+        name = ".".join(
+            sql.quoted(part) for part in str(self._state.qualified(use.parts)).split(".")
+        )
+        if use.version is not None:
+            return f"{name} VERSION AS OF {use.version}"
+        if use.timestamp is not None:
+            return f"{name} TIMESTAMP AS OF '{use.timestamp}'"
+        return name
+
+    def drop(self, parts: tuple[str, ...], kind: str, *, if_exists: bool) -> bool:
+        """Drop a table or a view; a temporary view goes first.
+
+        Raises:
+            TableNotFoundError: there is none, and ``if_exists`` is false.
+            NotATableError: it is of the other kind.
+        """
+        state = self._state
+        if kind == "view" and self.drop_temp_view(parts):
+            return True
+        entry = state.catalog.find(state.qualified(parts))
+        if entry is None:
+            if not if_exists:
+                state.resolve(parts)
+            return False
+        if entry.kind != kind:
+            raise NotATableError(str(entry.name), entry.kind, f"DROP {kind.upper()}")
+        state.catalog.drop(entry.name)
+        return True
+
+    def drop_temp_view(self, parts: tuple[str, ...], *, is_global: bool = False) -> bool:
+        """Forget a temporary view; false if there is none."""
+        key = ".".join(parts).lower()
+        return (
+            self._state.temp_views.pop(f"{GLOBAL_TEMP}.{key}" if is_global else key, None)
+            is not None
+        )
+
+    def create_schema(self, text: str) -> None:
+        """Make an empty schema. One with tables in it needs no making."""
+        name = describe.schema_name(self._state, text)
+        (self._state.catalog.warehouse / name.replace(".", "/")).mkdir(parents=True, exist_ok=True)
+
+    def drop_schema(self, text: str, *, cascade: bool) -> None:
+        """Drop a schema.
+
+        Raises:
+            SchemaNotEmptyError: it holds something, and ``cascade`` is false.
+        """
+        name = describe.schema_name(self._state, text)
+        held = self._state.catalog.list(name)
+        if held and not cascade:
+            raise SchemaNotEmptyError(name, [str(entry.name) for entry in held])
+        for entry in held:
+            self._state.catalog.drop(entry.name)
+        directory = self._state.catalog.warehouse / name.replace(".", "/")
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+
+    def use(self, text: str) -> None:
+        """Make a schema (``gold`` or ``main.gold``) the current one."""
+        name = describe.schema_name(self._state, text)
+        self._state.current_catalog, self._state.current_schema = name.split(".")
