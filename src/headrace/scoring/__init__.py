@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from headrace.scoring.errors import ScoringError as ScoringError
 from headrace.scoring.freshness import scoring_freshness as scoring_freshness
-from headrace.scoring.score import Scoring as Scoring
-from headrace.scoring.score import score as score
+from headrace.scoring.runner import Scoring as Scoring
+from headrace.scoring.runner import score as score
 from headrace.scoring.spec import RECORD_COLUMNS as RECORD_COLUMNS
 from headrace.scoring.spec import PredictionSpec as PredictionSpec
 
