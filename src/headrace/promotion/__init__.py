@@ -1,0 +1,33 @@
+"""The gate: the ``production`` alias is earned on frozen rows, and moves with its record.
+
+::
+
+    result = build(workspace, training, GateSpec(metric="average_precision", min={"recall": 0.5}))
+    result.verdict.summary     # version 2 promoted: average_precision 0.71, +0.05 (...)
+"""
+
+from __future__ import annotations
+
+from headrace.promotion.build import BuildResult as BuildResult
+from headrace.promotion.build import build as build
+from headrace.promotion.build import build_freshness as build_freshness
+from headrace.promotion.errors import ChampionChangedError as ChampionChangedError
+from headrace.promotion.errors import GateError as GateError
+from headrace.promotion.gate import judge as judge
+from headrace.promotion.promote import last_verdict as last_verdict
+from headrace.promotion.promote import promote as promote
+from headrace.promotion.spec import GateSpec as GateSpec
+from headrace.promotion.verdict import Verdict as Verdict
+
+__all__ = [
+    "BuildResult",
+    "ChampionChangedError",
+    "GateError",
+    "GateSpec",
+    "Verdict",
+    "build",
+    "build_freshness",
+    "judge",
+    "last_verdict",
+    "promote",
+]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Select, column, inspect, select, table
+from sqlalchemy import Connection, RowMapping, Select, column, inspect, select, table
 
 from headrace.registry.errors import (
     AliasNotFoundError,
@@ -189,7 +189,7 @@ def _select(name: str) -> Select[Any]:
     )
 
 
-def _model_version(connection: Connection, row: Mapping[str, Any]) -> ModelVersion:
+def _model_version(connection: Connection, row: RowMapping) -> ModelVersion:
     name, number = str(row["name"]), int(row["version"])
     query = select(version_tags.c.key, version_tags.c.value).where(
         version_tags.c.workspace == SCOPE,

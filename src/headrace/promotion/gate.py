@@ -1,0 +1,230 @@
+"""The gate: candidate and champion on the same frozen rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace import clock
+from headrace.ids import new_id
+from headrace.promotion.errors import MetricTaskError, MetricUndefinedError, TooManySlicesError
+from headrace.promotion.metrics import METRICS, Outcome, Task
+from headrace.promotion.scores import column_values, contender, frozen_rows, outcome, task_of
+from headrace.promotion.statistics import Comparison, compare, groups_as_units, rows_as_units
+from headrace.promotion.verdict import Bound, Difference, SliceReport, Verdict, gain_text
+from headrace.tracking.errors import HoldoutOneClassError
+
+if TYPE_CHECKING:
+    from headrace.promotion.spec import GateSpec
+    from headrace.registry import ModelVersion
+    from headrace.tracking import TrainingSpec
+    from headrace.tracking.holdout import HoldoutRows
+    from headrace.workspace import Workspace
+
+_MOST_SLICES: Final = 50
+_SEED: Final = 20260101  # fixed: the same rows and models give the same verdict
+
+
+@dataclass(frozen=True)
+class _Slice:
+    column: str
+    value: str
+    mask: Any
+
+
+def judge(
+    workspace: Workspace,
+    training: TrainingSpec,
+    gate: GateSpec,
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+) -> Verdict:
+    """Compare a candidate with the champion on the candidate's frozen hold-out.
+
+    It is promoted if its metric is better by a paired bootstrap interval that lies above
+    ``min_gain``, and every bound is met, overall and in each slice with enough rows. Rows of a
+    group are resampled together. A first model has bounds to meet and nobody to beat.
+
+    Changes nothing; ``promote`` carries the verdict out.
+
+    Raises:
+        GateError: the two cannot be compared; a subclass says why.
+        HoldoutLostError: the frozen rows cannot be read.
+        HoldoutOneClassError: they hold one class.
+    """
+    contenders = [contender(workspace, each) for each in (candidate, champion) if each is not None]
+    beside = {*gate.slices, *([training.group] if training.group else [])}
+    held = frozen_rows(workspace, contenders, beside)
+    task = task_of(held.record)
+    _check(training, gate, task, held)
+    outcomes = [outcome(each, held, task) for each in contenders]
+    measured = METRICS[gate.metric].value(outcomes[0])
+    if math.isnan(measured):
+        raise MetricUndefinedError(training.name, str(candidate), gate.metric)
+    difference = None
+    if champion is not None:
+        difference = _difference(training, gate, champion, held, outcomes)
+    parts = list(_slices(training, gate, held))
+    reports = tuple(_report(gate, part, outcomes, task) for part in parts)
+    bounds = tuple(_bounds(training, gate, candidate, outcomes[0], parts, reports))
+    reasons = tuple(_reasons(gate, measured, champion, difference, bounds))
+    return Verdict(
+        id=new_id("verdict"),
+        model=training.name,
+        version=candidate.version,
+        champion=None if champion is None else champion.version,
+        promoted=not reasons,
+        reasons=reasons,
+        metric=gate.metric,
+        candidate=measured,
+        difference=difference,
+        bounds=bounds,
+        slices=reports,
+        rows=len(held.y),
+        holdout_digest=held.record.digest,
+        gate_digest=gate.digest,
+        judged_at=clock.now(),
+    )
+
+
+def _check(training: TrainingSpec, gate: GateSpec, task: Task, held: HoldoutRows) -> None:
+    for name in (gate.metric, *gate.min, *gate.slice_floors):
+        if task not in METRICS[name].tasks:
+            known = [each.name for each in METRICS.values() if task in each.tasks]
+            raise MetricTaskError(training.name, name, task, known)
+    if task != "regression" and held.y.nunique() < 2:
+        labels = held.record.labels or [None]
+        value = labels[int(held.y.iloc[0])]
+        raise HoldoutOneClassError(
+            training.name, held.record.label, value, len(held.y), held.record.rule
+        )
+
+
+def _difference(
+    training: TrainingSpec,
+    gate: GateSpec,
+    champion: ModelVersion,
+    held: HoldoutRows,
+    outcomes: list[Outcome],
+) -> Difference:
+    rows = len(held.y)
+    units = rows_as_units(rows)
+    if training.group is not None:
+        units = groups_as_units(column_values(held.rows, training.group))
+    found: Comparison = compare(
+        METRICS[gate.metric],
+        outcomes[0],
+        outcomes[1],
+        units,
+        confidence=gate.confidence,
+        resamples=gate.resamples,
+        seed=_SEED,
+    )
+    if math.isnan(found.champion) or not found.interval.resamples:
+        raise MetricUndefinedError(training.name, str(champion), gate.metric)
+    return Difference(
+        champion=found.champion,
+        gain=found.gain,
+        low=found.interval.low,
+        high=found.interval.high,
+        confidence=found.interval.confidence,
+        resamples=found.interval.resamples,
+        units=found.units,
+        grouped_by=training.group,
+    )
+
+
+def _slices(training: TrainingSpec, gate: GateSpec, held: HoldoutRows) -> Iterator[_Slice]:
+    import pandas as pd
+
+    for column in gate.slices:
+        values = pd.Series(column_values(held.rows, column))
+        codes, distinct = pd.factorize(values, sort=True, use_na_sentinel=False)
+        if len(distinct) > _MOST_SLICES:
+            raise TooManySlicesError(training.name, column, len(distinct), _MOST_SLICES)
+        for code, value in enumerate(distinct):
+            name = "null" if pd.isna(value) else str(value)
+            yield _Slice(column, name, codes == code)
+
+
+def _part(whole: Outcome, mask: Any) -> Outcome:
+    return Outcome(whole.truth[mask], whole.score[mask], whole.label[mask])
+
+
+def _report(gate: GateSpec, part: _Slice, outcomes: list[Outcome], task: Task) -> SliceReport:
+    values = [_value(gate.metric, _part(each, part.mask)) for each in outcomes]
+    rows = int(part.mask.sum())
+    positives = int(outcomes[0].truth[part.mask].sum()) if task == "binary" else None
+    scarcest = rows if positives is None else min(positives, rows - positives)
+    return SliceReport(
+        column=part.column,
+        slice=part.value,
+        rows=rows,
+        positives=positives,
+        judged=scarcest >= gate.min_positives,
+        candidate=values[0],
+        champion=values[1] if len(values) > 1 else None,
+    )
+
+
+def _value(metric: str, part: Outcome) -> float | None:
+    value = METRICS[metric].value(part)
+    return None if math.isnan(value) else value
+
+
+def _bounds(
+    training: TrainingSpec,
+    gate: GateSpec,
+    candidate: ModelVersion,
+    found: Outcome,
+    parts: list[_Slice],
+    reports: tuple[SliceReport, ...],
+) -> Iterator[Bound]:
+    for name, bound in gate.min.items():
+        value = METRICS[name].value(found)
+        if math.isnan(value):
+            raise MetricUndefinedError(training.name, str(candidate), name)
+        met = _meets(name, value, bound)
+        yield Bound(metric=name, bound=bound, value=value, met=met, rows=len(found.truth))
+    for part, report in zip(parts, reports, strict=True):
+        if not report.judged:
+            continue
+        for name, bound in gate.slice_floors.items():
+            value = METRICS[name].value(_part(found, part.mask))
+            if math.isnan(value):
+                raise MetricUndefinedError(training.name, str(candidate), name)
+            yield Bound(
+                metric=name,
+                bound=bound,
+                value=value,
+                met=_meets(name, value, bound),
+                rows=report.rows,
+                column=part.column,
+                slice=part.value,
+            )
+
+
+def _meets(name: str, value: float, bound: float) -> bool:
+    return value >= bound if METRICS[name].greater_is_better else value <= bound
+
+
+def _reasons(
+    gate: GateSpec,
+    measured: float,
+    champion: ModelVersion | None,
+    difference: Difference | None,
+    bounds: tuple[Bound, ...],
+) -> Iterator[str]:
+    if difference is not None and champion is not None and not difference.low > gate.min_gain:
+        wanted = f"by more than {gate.min_gain:g}" if gate.min_gain else "with certainty"
+        yield (
+            f"{gate.metric} {measured:.4g} is not better {wanted} than version "
+            f"{champion.version}'s {difference.champion:.4g}: gain {gain_text(difference)}"
+        )
+    for bound in bounds:
+        if not bound.met:
+            side = "below" if METRICS[bound.metric].greater_is_better else "above"
+            where = "" if bound.column is None else f" where {bound.column} = {bound.slice}"
+            yield f"{bound.metric} {bound.value:.4g}{where} is {side} {bound.bound:g}"
