@@ -12,6 +12,7 @@ from headrace import lakehouse
 from headrace.engine import files, messages
 from headrace.engine.errors import StreamOutsidePipelineError
 from headrace.engine.resolve import READS_OPTION
+from headrace.engine.rewrite import Rewriter
 from headrace.lakehouse import DataFile
 
 if TYPE_CHECKING:
@@ -48,7 +49,14 @@ class StreamBinder:
         self._bindings = bindings
 
     def table(self, read: NamedRead) -> Relation | None:
-        """A table's new rows."""
+        """A table's new rows; of a temporary view, what its own streams bring."""
+        view = self._state.temp_view(read.parts)
+        if view is not None:
+            made = type(view)()
+            made.CopyFrom(view)
+            made.common.plan_id = messages.new_relation().common.plan_id
+            Rewriter(self).apply(made)
+            return messages.aliased(made, read.parts[-1])
         if not read.streaming:
             return None
         batch = self._batch(read.name.lower())
@@ -147,6 +155,8 @@ def _files(relation: Relation, path: str, paths: list[str]) -> Relation:
         source.paths.extend(paths)
         return made
     # Nothing is new: the same columns and no rows.
+    if source.schema:
+        return messages.empty(source.schema)
     source.paths.append(path)
     return _limited(made)
 
