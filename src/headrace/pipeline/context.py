@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headrace import lakehouse
 from headrace.pipeline import graph
-from headrace.pipeline.registry import project_imports
+from headrace.pipeline.registry import project_imports, relative
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -56,6 +56,10 @@ class Context:
     def version(self, name: str) -> int | None:
         """The newest version of a table; ``None`` if it does not exist."""
         return lakehouse.latest_version(self.location(name))
+
+    def shown(self, path: str) -> str:
+        """A path as a person in the project's directory would write it."""
+        return relative(path, self.workspace.paths.root)
 
     def views(self, name: str) -> list[Dataset]:
         """The temporary views that a dataset reads, inputs first."""

@@ -172,5 +172,5 @@ def _input_table(context: Context, name: str, then: int | None) -> str | None:
 def _input_path(context: Context, path: str, then: str | None) -> str | None:
     now = listing_digest(context, path)
     if now is None:
-        return f"whether files in {path} changed cannot be told"
-    return None if now == then else f"files in {path} changed"
+        return f"whether files in {context.shown(path)} changed cannot be told"
+    return None if now == then else f"files in {context.shown(path)} changed"

@@ -21,6 +21,8 @@ from headrace.pipeline.registry import load_definitions, project_imports
 from headrace.pipeline.spec import Expectations, load_spec
 
 if TYPE_CHECKING:
+    from pyspark.sql.connect.proto import Relation
+
     from headrace.freshness import Freshness
     from headrace.pipeline.refresh import Refresh
     from headrace.workspace import Workspace
@@ -141,10 +143,12 @@ def load_pipeline(
         _qualified(expectations or {}, names, datasets),
         values,
     )
+    plans: dict[str, Relation] = {}
     with project_imports(root), context.user_code():
         for name, dataset in list(datasets.items()):
-            datasets[name] = reading.with_sources(context, dataset)
+            datasets[name] = reading.with_sources(context, dataset, plans)
     _check(context)
+    reading.check_streams(context, plans)
     return Pipeline(context)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,28 @@ from headrace.catalog import TableNotFoundError
 from headrace.engine import Reference, files, messages
 from headrace.engine.references import plan_of
 from headrace.errors import HeadraceError
-from headrace.pipeline.errors import DefinitionError
+from headrace.pipeline import graph
+from headrace.pipeline.errors import DefinitionError, UnsupportedDefinitionError
 from headrace.pipeline.graph import Source
 from headrace.pipeline.registry import describe, user_location
+from headrace.pipeline.stateful import stateful
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.connect.proto import Relation
 
     from headrace.pipeline.context import Context
     from headrace.pipeline.elements import Flow
     from headrace.pipeline.graph import Dataset
 
 
-def with_sources(context: Context, dataset: Dataset) -> Dataset:
+def with_sources(
+    context: Context, dataset: Dataset, plans: dict[str, Relation] | None = None
+) -> Dataset:
     """The dataset with what its flows read. Runs inside ``Context.user_code``.
+
+    Args:
+        plans: gets the plan of each flow, by the flow's name.
 
     Raises:
         DefinitionError: a query function raises, or returns no DataFrame.
@@ -33,9 +42,8 @@ def with_sources(context: Context, dataset: Dataset) -> Dataset:
     deferred = False
     for flow in dataset.flows:
         try:
-            with engine.analysis():
-                frame = call(context, dataset, flow)
-                references = engine.references(frame)
+            frame = call(context, dataset, flow)
+            references = engine.references(frame)
         except TableNotFoundError as error:
             waiting = _waits_for(context, error)
             if waiting is None:
@@ -43,19 +51,49 @@ def with_sources(context: Context, dataset: Dataset) -> Dataset:
             found[flow.name] = (waiting,)
             deferred = True
             continue
-        declared = _declared(context, frame)
+        plan = plan_of(frame)
+        if plans is not None:
+            plans[flow.name] = plan
+        declared = _declared(context, plan)
         found[flow.name] = tuple(_source(context, each, declared) for each in references)
     return replace(dataset, sources=found, deferred=deferred)
 
 
+def check_streams(context: Context, plans: Mapping[str, Relation]) -> None:
+    """Refuse flows that need rows of earlier batches.
+
+    Raises:
+        UnsupportedDefinitionError: names what needs them.
+    """
+    views = {
+        name: any(
+            source.streaming
+            for flow in dataset.flows
+            for source in graph.flow_sources(context.datasets, dataset, flow)
+        )
+        for name, dataset in context.datasets.items()
+        if not dataset.is_stored
+    }
+    for dataset in context.datasets.values():
+        for flow in dataset.flows:
+            found = stateful(plans[flow.name], views) if flow.name in plans else None
+            if found is not None:
+                raise UnsupportedDefinitionError(
+                    f"{found} in the streaming query of {dataset.name}",
+                    flow.location,
+                    "make it a materialized view over a streaming table",
+                )
+
+
 def call(context: Context, dataset: Dataset, flow: Flow) -> DataFrame:
-    """The DataFrame that a query function returns.
+    """The DataFrame that a query function returns; the function can run queries, and write none.
 
     Raises:
         DefinitionError: it raises, or returns something else.
     """
     try:
-        frame = flow.query()
+        with context.workspace.engine.analysis():
+            frame = flow.query()
     except HeadraceError:
         raise
     except Exception as error:
@@ -85,10 +123,10 @@ def _source(context: Context, reference: Reference, declared: dict[str, tuple[st
     return Source("table", name, reference.streaming, reference)
 
 
-def _declared(context: Context, frame: DataFrame) -> dict[str, tuple[str, ...]]:
+def _declared(context: Context, plan: Relation) -> dict[str, tuple[str, ...]]:
     """Columns of each path whose read declares a schema."""
     found = {}
-    for message in messages.descendants(plan_of(frame)):
+    for message in messages.descendants(plan):
         if message.DESCRIPTOR.name != "DataSource":
             continue
         source: Any = message

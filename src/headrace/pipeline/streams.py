@@ -195,9 +195,9 @@ def news(context: Context, dataset: Dataset, last: RefreshRecord) -> str | None:
             try:
                 count = len(_new_files(context, dataset, source, now))
             except ChangedFileError as error:
-                return f"a file that was read has changed: {error.path}"
+                return f"a file that was read has changed: {context.shown(error.path)}"
             if count:
-                return f"{count} new file{'s' if count > 1 else ''} in {name}"
+                return f"{count} new file{'s' if count > 1 else ''} in {context.shown(name)}"
         else:
             then, version = now.positions.get(source.key), context.version(name)
             if version is None:
