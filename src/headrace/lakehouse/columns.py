@@ -42,9 +42,9 @@ def delta_type(data_type: pyarrow.DataType) -> str:
     import pyarrow
     from deltalake import Schema
 
-    # Nanoseconds do not exist in Delta.
+    # Nanoseconds do not exist in Delta, and a time zone is always UTC there, under one name.
     if pyarrow.types.is_timestamp(data_type):
-        data_type = pyarrow.timestamp("us", data_type.tz)
+        data_type = pyarrow.timestamp("us", data_type.tz and "UTC")
     field = pyarrow.field("value", data_type)
     text: str = Schema.from_arrow(pyarrow.schema([field])).to_json()
     return text

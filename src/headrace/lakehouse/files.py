@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from headrace.lakehouse.errors import PredicateError, TableSchemaError
 from headrace.lakehouse.log import actions, check_version
 from headrace.lakehouse.opening import delta_errors, directory, open_table
 
@@ -146,10 +147,20 @@ def read(
         CorruptTableError: a data file is missing or damaged.
     """
     import pyarrow
+    from deltalake.exceptions import DeltaError
 
+    path = directory(location)
     table = _at(location, version)
-    with delta_errors(directory(location)):
-        found = pyarrow.table(table.scan(columns=columns, predicate=filter).read_all())
+    try:
+        rows = table.scan(columns=columns, predicate=filter)
+    except DeltaError as error:
+        # Nothing but the query is looked at here; files are read below.
+        raise PredicateError(str(path), str(error)) from error
+    try:
+        with delta_errors(path):
+            found = pyarrow.table(rows.read_all())
+    except TableSchemaError as error:
+        raise PredicateError(str(path), error.reason) from error
     # The query engine answers with view types, which few libraries take.
     stored = pyarrow.schema(table.schema().to_arrow())
     return found.cast(pyarrow.schema([stored.field(name) for name in found.column_names]))

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlparse
 from headrace.lakehouse.errors import (
     CorruptTableError,
     NotADeltaTableError,
-    PredicateError,
     StorageError,
     StorageFullError,
     TableSchemaError,
@@ -24,13 +23,6 @@ if TYPE_CHECKING:
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
 _SCHEMA_WORDS = ("cast error", "partition column(s) not found", "cannot cast")
-_QUERY_WORDS = (
-    "error during planning",
-    "sql error",
-    "no field named",
-    "schema error",
-    "field not found",
-)
 _MISSING_WORDS = ("not found", "no such file", "notfound")
 _DAMAGE_WORDS = (
     "parquet", "checkpoint", "json", "deserialize", "invalid log", "eof", "magic", "thrift",
@@ -99,8 +91,6 @@ def _translated(location: Path, error: Exception) -> Exception:
         return StorageFullError(str(location), _first_line(error))
     if any(word in text for word in _SCHEMA_WORDS):
         return TableSchemaError(str(location), _first_line(error))
-    if any(word in text for word in _QUERY_WORDS):
-        return PredicateError(str(location), _first_line(error))
     if any(word in text for word in (*_MISSING_WORDS, *_DAMAGE_WORDS)):
         return CorruptTableError(str(location), _first_line(error))
     return StorageError(str(location), _first_line(error))
