@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import time
@@ -9,13 +10,15 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from headrace.registry import ModelVersion
 from headrace.serving import EndpointSpec, Rollout, deploy, endpoint_status
 from headrace.settings import Paths, read_token
 from headrace.workspace import Workspace, open_workspace
@@ -48,17 +51,6 @@ class Model(mlflow.pyfunc.PythonModel):
 
 mlflow.models.set_model(Model())
 """
-
-
-@dataclass(frozen=True)
-class Version:
-    """What ``deploy`` takes of a registered version."""
-
-    name: str
-    version: int
-    model_id: str
-    run_id: str = "run"
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -148,7 +140,7 @@ def make_root(root: Path) -> Paths:
     return paths
 
 
-def log_models(paths: Paths) -> dict[str, Version]:
+def log_models(paths: Paths) -> dict[str, ModelVersion]:
     """Log models that differ in their configuration; the key tells what is special."""
     import mlflow
     import pandas as pd
@@ -170,7 +162,7 @@ def log_models(paths: Paths) -> dict[str, Version]:
     }
     versions = {}
     for number, (kind, config) in enumerate(kinds.items(), 1):
-        with mlflow.start_run(experiment_id=experiment):
+        with mlflow.start_run(experiment_id=experiment) as run:
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(script),
@@ -179,7 +171,7 @@ def log_models(paths: Paths) -> dict[str, Version]:
                 input_example=inputs if kind != "second" else None,
                 pip_requirements=["mlflow"],
             )
-        versions[kind] = Version("model", number, info.model_id)
+        versions[kind] = ModelVersion("model", number, info.model_id, run.info.run_id)
     return versions
 
 
@@ -189,7 +181,7 @@ class Served:
 
     paths: Paths
     workspace: Workspace
-    versions: dict[str, Version]
+    versions: dict[str, ModelVersion]
 
     def client(self, url: str) -> Client:
         """A client that knows the token."""
@@ -197,8 +189,15 @@ class Served:
 
     def deploy(self, kind: str, endpoint: EndpointSpec | None = None) -> str:
         """Deploy a version; its deployment's id."""
-        version: Any = self.versions[kind]
-        return deploy(self.workspace, endpoint or spec(), version).id
+        return deploy(self.workspace, endpoint or spec(), self.versions[kind]).id
+
+
+@pytest.fixture(scope="session")
+def scoring_server() -> ModuleType:
+    """MLflow's own scoring server, whose import warns of its type hints."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("mlflow.pyfunc.scoring_server")
 
 
 @pytest.fixture(scope="session")

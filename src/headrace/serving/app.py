@@ -14,6 +14,7 @@ from headrace.serving.edge import Guard
 from headrace.serving.errors import (
     BodyTooLargeError,
     HttpError,
+    InternalError,
     MalformedRequestError,
     SlowRequestError,
 )
@@ -79,7 +80,11 @@ def make_app(
             Route("/endpoints/{name}", edge.describe, methods=["GET"]),
             Route("/endpoints/{name}/invocations", edge.invoke, methods=["POST"]),
         ],
-        exception_handlers={HeadraceError: _answer_error, HTTPException: _answer_http_error},
+        exception_handlers={
+            HeadraceError: _answer_error,
+            HTTPException: _answer_http_error,
+            Exception: _answer_defect,
+        },
     )
     app.router.redirect_slashes = False
     return Guard(app, token, bounds.requests)
@@ -199,6 +204,11 @@ async def _answer_http_error(_: Request, error: Exception) -> Response:
     return response
 
 
+async def _answer_defect(_: Request, error: Exception) -> Response:
+    # A defect of ours: the server logs it with its trace, the client gets neither.
+    return error_response(InternalError(type(error).__name__))
+
+
 def error_response(error: HeadraceError) -> Response:
     """The one shape of an error, with the headers its status asks for."""
     from starlette.responses import JSONResponse
@@ -209,7 +219,7 @@ def error_response(error: HeadraceError) -> Response:
         response.headers["retry-after"] = str(retry_after)
     if error.status == 401:
         response.headers["www-authenticate"] = "Bearer"
-    if error.status in (408, 413):
-        # The rest of the body is not read, so the connection cannot be used again.
+    if error.status == 408:
+        # A client that does not send its body is not waited for any longer.
         response.headers["connection"] = "close"
     return response

@@ -143,6 +143,21 @@ class PlaneFailedError(HeadraceError):
         )
 
 
+class TokenUnreadableError(HeadraceError):
+    """The file of the bearer token holds none."""
+
+    code = "token_unreadable"
+
+    def __init__(self, file: Path, why: str) -> None:
+        self.file = file
+        super().__init__(
+            "The bearer token cannot be read.",
+            where=str(file),
+            why=why,
+            next=f"rm {file}; the next start makes a new one",
+        )
+
+
 class UnauthorizedError(HeadraceError):
     """The bearer token is missing or wrong."""
 
@@ -272,6 +287,21 @@ class RequestLogUnavailableError(HeadraceError):
 
     def __init__(self, why: str) -> None:
         super().__init__("The request log cannot be written.", why=why, next="headrace doctor")
+
+
+class InternalError(HeadraceError):
+    """A defect of the scoring plane."""
+
+    code = "internal_error"
+    status = 500
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(
+            "The scoring plane has a defect.",
+            why=kind,
+            next="report it with the log of headrace up",
+        )
 
 
 class HttpError(HeadraceError):

@@ -13,7 +13,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -25,13 +24,14 @@ from headrace.errors import HeadraceError
 from headrace.serving.address import PlaneInfo, bind, url_of, write_plane
 from headrace.serving.app import Limits, make_app
 from headrace.serving.edge import protocol_class
+from headrace.serving.errors import TokenUnreadableError
 from headrace.serving.live import Live
 from headrace.serving.pool import PredictionPool
 from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
 from headrace.serving.shipper import SHIP_SECONDS, Shipper
 from headrace.serving.spool import SpoolWriter
-from headrace.settings import Paths, read_token
+from headrace.settings import Paths, Secret, read_token
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Plane:
         self.reconciler = Reconciler(paths, self.live)
         self.status = 0
         self._stop = threading.Event()
-        self._token = read_token(paths)
+        self._token = _token(paths)
         self._server = self._make_server()
 
     def run(self) -> int:
@@ -122,7 +122,7 @@ class Plane:
     def _reconcile(self) -> None:
         announced = False
         while not self._stop.wait(POLL_SECONDS if announced else POLL_SECONDS / 5):
-            self._token = read_token(self.paths)
+            self._token = _token(self.paths, self._token)
             self.reconciler.tick()
             if self.live.ready and not announced:
                 announced = True
@@ -151,13 +151,14 @@ class Plane:
                 log.info("the supervisor does not listen: %s", error)
 
     def _ship(self) -> None:
-        shipper: Shipper | None = None
+        while self.reconciler.store is None:
+            if self._stop.wait(POLL_SECONDS / 5):
+                return
+        # The first round at once: a predecessor that was killed has left requests behind.
+        shipper = self._shipper(self.spool)
+        self._ship_once(shipper)
         while not self._stop.wait(SHIP_SECONDS):
-            self.spool.sync()
-            if shipper is None and self.reconciler.store is not None:
-                shipper = self._shipper(self.spool)
-            if shipper is not None:
-                self._ship_once(shipper)
+            self._ship_once(shipper)
 
     def _shipper(self, own: SpoolWriter | None) -> Shipper:
         store = self.reconciler.store
@@ -167,6 +168,7 @@ class Plane:
 
     def _ship_once(self, shipper: Shipper) -> None:
         try:
+            self.spool.sync()
             shipper.ship()
         except (HeadraceError, SQLAlchemyError, OSError) as error:
             log.warning("the request log waits in the spool: %s", error)
@@ -199,6 +201,22 @@ class Plane:
         os.kill(os.getpid(), signal.SIGTERM)
         if not self._stop.wait(DRAIN_SECONDS + 5):
             os._exit(1)
+
+
+def _token(paths: Paths, current: Secret | None = None) -> Secret:
+    """The token in the file; the current one while the file is empty or cannot be read."""
+    try:
+        token = read_token(paths)
+    except OSError as error:
+        if current is None:
+            raise TokenUnreadableError(paths.token_file, error.strerror or str(error)) from error
+        return current
+    if not token.reveal():
+        # Someone is writing it. An empty token would let everybody in.
+        if current is None:
+            raise TokenUnreadableError(paths.token_file, "it is empty")
+        return current
+    return token
 
 
 def serve(paths: Paths, host: str, port: int) -> int:

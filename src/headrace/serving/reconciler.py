@@ -176,13 +176,14 @@ class Reconciler:
             if identifier in self._loaded or identifier in self._loading:
                 continue
             if self._not_before.get(identifier, 0.0) <= time.monotonic():
-                known = self._models.get(deployment.model_id)
+                path = self._models.get(deployment.model_id)
                 self._loading[identifier] = self._pool.submit(
-                    self._load, deployment, Path(known) if known else None
+                    self._load, deployment, Path(path) if path else None
                 )
-        draining = {d.id for d in self._deployments()}
-        for identifier in self._loaded.keys() - draining:
-            del self._loaded[identifier]
+        active = {d.id for d in self._deployments()}
+        for known in (self._loaded, self._problems, self._not_before):
+            for identifier in known.keys() - active:
+                del known[identifier]
 
     def _load(self, deployment: Deployment, known: Path | None) -> tuple[Scorer, Path]:
         scorer, path = self._loader(deployment, self.paths.database_url, known)

@@ -104,6 +104,11 @@ class Supervisor:
             self._listener.close()
             release(self.paths, self._held)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """Let the plane answer what it has begun, and end. Safe in a signal handler."""
         self._stop.set()
@@ -228,7 +233,7 @@ def supervise(
     supervisor = Supervisor(paths, host, port, log_file=log_file, on_ready=ready)
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if supervisor._stop.is_set() and number == signal.SIGINT and supervisor.pid:
+        if supervisor.stopping and number == signal.SIGINT and supervisor.pid:
             os.kill(supervisor.pid, signal.SIGKILL)
         supervisor.stop()
 
