@@ -44,11 +44,11 @@ def machine_features() -> DataFrame:
         ((seconds - F.col(c).cast("long")) / (24 * HOUR)).alias(f"{c}_days") for c in COMPONENTS
     ]
     replacements = spark.read.table("last_replacements").select(*hour, *days)
-    failing = spark.read.table("hours_before_failure").withColumn("failing", F.lit(1))
+    label = "fails_within_24h"
+    failing = spark.read.table("hours_before_failure").select(*hour, F.lit(1).alias(label))
     return (
         windows.join(replacements, hour)
         .join(spark.read.table("bronze.machines"), "machineID")
         .join(failing, hour, "left")
-        .withColumn("fails_within_24h", F.coalesce(F.col("failing"), F.lit(0)))
-        .drop("failing")
+        .withColumn(label, F.coalesce(label, F.lit(0)))
     )

@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 
 # The other seven sensors of FD001 are constant or nearly so.
 SENSORS = [f"s{i}" for i in (2, 3, 4, 7, 8, 9, 11, 12, 13, 14, 15, 17, 20, 21)]
+FEATURES = [f"{sensor}_{kind}" for sensor in SENSORS for kind in ("mean", "sd", "change")]
 CYCLES = 15
 RUL_CAP = 125  # a healthy engine shows no wear; the usual cap of the training label
 
@@ -42,10 +43,10 @@ def engine_cycles() -> DataFrame:
 
 @dp.materialized_view(name="gold.test_engines", comment="The last cycle of each test engine")
 def test_engines() -> DataFrame:
-    last = F.max("cycle").over(Window.partitionBy("unit"))
+    last = F.max("cycle").over(Window.partitionBy("unit")).alias("last")
     return (
         history(spark.read.table("bronze.test"))
-        .withColumn("last_cycle", last)
-        .where(F.col("cycle") == F.col("last_cycle"))
-        .drop("last_cycle")
+        .select("*", last)
+        .where(F.col("cycle") == F.col("last"))
+        .select("unit", "cycle", "cycles_run", *SENSORS, *FEATURES)
     )

@@ -5,8 +5,10 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 HOUR = 3600  # seconds
-SENSORS = ["temperature", "pressure", "vibration", "load"]
 DAY = F.expr("INTERVAL 24 HOURS")
+KEY = ["device_id", "window_end"]
+SENSORS = ["temperature", "pressure", "vibration", "load"]
+FEATURES = ["days_in_service", *(f"{s}_{span}" for span in ("3h", "24h", "rise") for s in SENSORS)]
 
 window_end = F.col("window_end")
 failed_at = F.col("failed_at")
@@ -16,11 +18,6 @@ def mean(sensor: str, hours: int) -> Column:
     """Mean of the ``hours`` hours up to and with the row's own, as far as there are readings."""
     past = Window.partitionBy("device_id").orderBy(window_end.cast("long"))
     return F.avg(sensor).over(past.rangeBetween(-(hours - 1) * HOUR, 0))
-
-
-def rise(sensor: str) -> Column:
-    """The last hours against the last day: devices differ, so a level alone says little."""
-    return F.col(f"{sensor}_3h") - F.col(f"{sensor}_24h")
 
 
 def failures() -> DataFrame:
@@ -33,26 +30,25 @@ def last_reading() -> DataFrame:
 
 @dp.temporary_view(name="windows", comment="Features of every window, labelled or not")
 def windows() -> DataFrame:
-    means = [
-        mean(sensor, hours).alias(f"{sensor}_{hours}h") for hours in (3, 24) for sensor in SENSORS
-    ]
-    rolling = spark.read.table("silver.hours").select("device_id", "window_end", *means)
+    means = [mean(s, hours).alias(f"{s}_{hours}h") for hours in (3, 24) for s in SENSORS]
+    rolling = spark.read.table("silver.hours").select(*KEY, *means)
     last_failure = (
-        rolling.select("device_id", "window_end")
+        rolling.select(*KEY)
         .join(failures(), "device_id")
         .where(failed_at <= window_end)
-        .groupBy("device_id", "window_end")
+        .groupBy(*KEY)
         .agg(F.max("failed_at").alias("failed_at"))
     )
     # A repair makes a device as good as new: its days in service count from there.
-    in_service = F.coalesce(failed_at, F.col("installed_on").cast("timestamp"))
-    days = (window_end.cast("long") - in_service.cast("long")) / (24 * HOUR)
+    since = F.coalesce(failed_at, F.col("installed_on").cast("timestamp"))
+    days = (window_end.cast("long") - since.cast("long")) / (24 * HOUR)
+    # Devices differ, so a level alone says little; the last hours against the last day say more.
+    rises = [(F.col(f"{s}_3h") - F.col(f"{s}_24h")).alias(f"{s}_rise") for s in SENSORS]
     return (
         rolling.join(spark.read.table("silver.devices"), "device_id")
-        .join(last_failure, ["device_id", "window_end"], "left")
-        .withColumn("days_in_service", days)
-        .drop("installed_on", "failed_at")
-        .select("*", *[rise(sensor).alias(f"{sensor}_rise") for sensor in SENSORS])
+        .join(last_failure, KEY, "left")
+        .select("*", days.alias("days_in_service"), *rises)
+        .select(*KEY, "model", "site", *FEATURES)
     )
 
 
@@ -62,18 +58,18 @@ def windows() -> DataFrame:
 def device_features() -> DataFrame:
     rows = spark.read.table("windows")
     failing = (
-        rows.select("device_id", "window_end")
+        rows.select(*KEY)
         .join(failures(), "device_id")
         .where((failed_at > window_end) & (failed_at <= window_end + DAY))
-        .select("device_id", "window_end", F.lit(1).alias("failing"))
-        .distinct()
+        .groupBy(*KEY)
+        .agg(F.count("failed_at").alias("failures"))
     )
+    label = F.when(F.col("failures").isNull(), 0).otherwise(1).alias("fails_within_24h")
     return (
         rows.crossJoin(last_reading())
         .where(window_end + DAY <= F.col("last_reading"))
-        .join(failing, ["device_id", "window_end"], "left")
-        .withColumn("fails_within_24h", F.coalesce(F.col("failing"), F.lit(0)))
-        .drop("failing", "last_reading")
+        .join(failing, KEY, "left")
+        .select(*KEY, "model", "site", *FEATURES, label)
     )
 
 
@@ -83,5 +79,5 @@ def device_latest() -> DataFrame:
         spark.read.table("windows")
         .crossJoin(last_reading())
         .where(window_end > F.col("last_reading") - DAY)
-        .drop("last_reading")
+        .select(*KEY, "model", "site", *FEATURES)
     )
