@@ -31,10 +31,12 @@ score(open_workspace(), spec)
 
 def start(scored: Scored, crash_at: str = "") -> subprocess.Popen[str]:
     root = scored.workspace.paths.root
+    script = root / "score_once.py"
+    script.write_text(SCRIPT)
     environment = os.environ | {"HEADRACE_PROJECT": str(root), "HEADRACE_CRASH_AT": crash_at}
     environment.pop("SPARK_REMOTE", None)
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, scored.spec.model_dump_json()],
+        [sys.executable, str(script), scored.spec.model_dump_json()],
         env=environment,
         cwd=root,
         text=True,

@@ -114,7 +114,7 @@ def test_a_model_without_a_signature_is_refused(
 def test_a_prediction_named_like_the_key_is_refused(
     scored: Scored, log_model: Callable[..., int]
 ) -> None:
-    outputs = pd.DataFrame({"id": [1]})
+    outputs = pd.DataFrame({"id": [1.0]})
     scored.promote(log_model(scored.model, "model_input[['a']]", outputs=outputs))
     with pytest.raises(PredictionColumnsError, match="names are taken: id"):
         score(scored.workspace, scored.spec)
