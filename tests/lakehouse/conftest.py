@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
+SCHEMA = pyarrow.schema(
+    [
+        ("id", pyarrow.int64()),
+        ("device", pyarrow.string()),
+        ("at", pyarrow.timestamp("us", "UTC")),
+        ("load", pyarrow.float64()),
+    ]
+)
+
 MakeRows = Callable[..., pyarrow.Table]
 
 
@@ -25,11 +34,12 @@ def make_rows() -> MakeRows:
         numbers = range(first, first + count)
         return pyarrow.table(
             {
-                "id": pyarrow.array(numbers, pyarrow.int64()),
+                "id": list(numbers),
                 "device": [f"d{number % 3}" for number in numbers],
                 "at": [NOON + timedelta(seconds=number) for number in numbers],
                 "load": [number / 2 for number in numbers],
-            }
+            },
+            SCHEMA,
         )
 
     return make

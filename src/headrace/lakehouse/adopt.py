@@ -92,7 +92,7 @@ def _add(location: Path, file: Path, schema: pyarrow.Schema, partitions: list[st
     from deltalake.transaction import AddAction
 
     absolute = file if file.is_absolute() else location / file
-    if not absolute.is_relative_to(location):
+    if not absolute.is_relative_to(location) or ".." in absolute.relative_to(location).parts:
         raise DataFileError(str(absolute), f"it lies outside the table's directory {location}")
     relative = absolute.relative_to(location)
     metadata = footer(absolute)
