@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -251,3 +252,14 @@ def test_a_directory_that_may_not_be_written(location: Path, make_rows: MakeRows
     with pytest.raises(lakehouse.StorageError) as caught:
         lakehouse.write(location, make_rows())
     assert caught.value.location == str(location)
+
+
+@pytest.mark.parametrize("zone", ["Etc/UTC", "Europe/Berlin", "+02:00"])
+def test_any_time_zone_is_stored_as_utc(tmp_path: Path, zone: str) -> None:
+    moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    data = pyarrow.table({"at": pyarrow.array([moment], pyarrow.timestamp("ns", zone))})
+    lakehouse.write(tmp_path / "table", data)
+    lakehouse.write(tmp_path / "table", data.to_reader())
+    stored = lakehouse.read(tmp_path / "table")
+    assert stored.schema.field("at").type == pyarrow.timestamp("us", "UTC")
+    assert stored.column("at").to_pylist() == [moment, moment]

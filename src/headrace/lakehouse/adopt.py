@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from headrace.lakehouse.columns import check_types, delta_type
+from headrace.lakehouse.columns import check_types, delta_schema, delta_type
 from headrace.lakehouse.commit import Mode, Transaction, commit
 from headrace.lakehouse.errors import DataFileError, TableSchemaError
 from headrace.lakehouse.opening import directory
@@ -56,10 +56,9 @@ def commit_files(
     added = [_add(path, Path(file), schema, partitions) for file in paths]
 
     def action(table: DeltaTable | None, properties: CommitProperties) -> None:
-        from deltalake import Schema
         from deltalake.transaction import create_table_with_add_actions
 
-        columns = Schema.from_arrow(schema)
+        columns = delta_schema(schema)
         repartitions = table is not None and table.metadata().partition_columns != partitions
         if table is None or (repartitions and mode == "overwrite"):
             path.mkdir(parents=True, exist_ok=True)

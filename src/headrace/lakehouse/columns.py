@@ -9,7 +9,7 @@ from headrace.lakehouse.errors import TableSchemaError
 
 if TYPE_CHECKING:
     import pyarrow
-    from deltalake import DeltaTable
+    from deltalake import DeltaTable, Schema
 
 
 def check_names(path: Path, table: DeltaTable, schema: pyarrow.Schema) -> None:
@@ -37,17 +37,59 @@ def check_types(path: Path, table: DeltaTable, schema: pyarrow.Schema) -> None:
         raise TableSchemaError(str(path), "; ".join(differences))
 
 
+def storable(schema: pyarrow.Schema) -> pyarrow.Schema:
+    """The schema with every timestamp as Delta knows it: microseconds, and UTC or no zone."""
+    import pyarrow
+
+    return pyarrow.schema([field.with_type(_storable(field.type)) for field in schema])
+
+
+def _storable(data_type: pyarrow.DataType) -> pyarrow.DataType:
+    import pyarrow
+
+    types = pyarrow.types
+    if types.is_timestamp(data_type):
+        # Nanoseconds do not exist in Delta, and a time zone is always UTC there, under one name.
+        return pyarrow.timestamp("us", data_type.tz and "UTC")
+    if types.is_struct(data_type):
+        return pyarrow.struct([part.with_type(_storable(part.type)) for part in data_type])
+    if types.is_list(data_type):
+        return pyarrow.list_(data_type.value_field.with_type(_storable(data_type.value_type)))
+    if types.is_map(data_type):
+        return pyarrow.map_(_storable(data_type.key_type), _storable(data_type.item_type))
+    return data_type
+
+
 def delta_type(data_type: pyarrow.DataType) -> str:
     """The Delta type of an Arrow type: large, view and dictionary types are the same there."""
     import pyarrow
+
+    text: str = delta_schema(pyarrow.schema([pyarrow.field("value", data_type)])).to_json()
+    return text
+
+
+def delta_schema(schema: pyarrow.Schema) -> Schema:
+    """The columns as Delta has them: microseconds, and times with a zone in UTC."""
+    import pyarrow
     from deltalake import Schema
 
-    # Nanoseconds do not exist in Delta, and a time zone is always UTC there, under one name.
+    fields = [field.with_type(_in_utc(field.type)) for field in schema]
+    return Schema.from_arrow(pyarrow.schema(fields))
+
+
+def _in_utc(data_type: pyarrow.DataType) -> pyarrow.DataType:
+    import pyarrow
+
     if pyarrow.types.is_timestamp(data_type):
-        data_type = pyarrow.timestamp("us", data_type.tz and "UTC")
-    field = pyarrow.field("value", data_type)
-    text: str = Schema.from_arrow(pyarrow.schema([field])).to_json()
-    return text
+        # Nanoseconds do not exist in Delta, and UTC has one name of many there.
+        return pyarrow.timestamp("us", data_type.tz and "UTC")
+    if pyarrow.types.is_struct(data_type):
+        fields = [data_type.field(i) for i in range(data_type.num_fields)]
+        return pyarrow.struct([field.with_type(_in_utc(field.type)) for field in fields])
+    if pyarrow.types.is_list(data_type) or pyarrow.types.is_large_list(data_type):
+        value = data_type.value_field
+        return pyarrow.list_(value.with_type(_in_utc(value.type)))
+    return data_type
 
 
 def _stored(table: DeltaTable) -> pyarrow.Schema:

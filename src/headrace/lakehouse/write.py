@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.lakehouse.columns import check_names
+from headrace.lakehouse.columns import check_names, storable
 from headrace.lakehouse.commit import Mode, Transaction, commit
 from headrace.lakehouse.opening import directory
 
@@ -47,6 +47,9 @@ def write(
     import pyarrow
 
     path = directory(location)
+    wanted = storable(data.schema)
+    if wanted != data.schema:
+        data = data.cast(wanted)
 
     def action(table: DeltaTable | None, properties: CommitProperties) -> None:
         from deltalake import write_deltalake
