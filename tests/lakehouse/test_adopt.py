@@ -252,3 +252,20 @@ def test_files_that_sail_wrote(spark: SparkSession, tmp_path: Path) -> None:
         expected = frame.where(condition).count() * 2
         assert table.where(condition).count() == expected
     assert lakehouse.read(location, filter="id = 4999").num_rows == 2
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/UTC", "+00:00", "Europe/Vienna"])
+def test_times_with_a_zone_are_times_in_utc(location: Path, zone: str) -> None:
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    kind = pyarrow.timestamp("us", zone)
+    nested = pyarrow.struct([("at", kind), ("all", pyarrow.list_(kind))])
+    rows = pyarrow.table(
+        {
+            "at": pyarrow.array([moment], kind),
+            "nested": pyarrow.array([{"at": moment, "all": [moment]}], nested),
+        }
+    )
+    assert commit_files(location, [put(location, "1", rows)], rows.schema) == 0
+    assert commit_files(location, [put(location, "2", rows)], rows.schema) == 1
+    found = lakehouse.read(location).to_pylist()
+    assert found == [{"at": moment, "nested": {"at": moment, "all": [moment]}}] * 2
