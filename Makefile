@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONHASHSEED ?= random
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types layers format lock bench clean
+.PHONY: help install demo test test-fast lint types layers format lock reference bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ format: install ## format the code and apply the safe fixes
 lock: install ## resolve requirements.lock again (needs uv)
 	uv pip compile -q --no-header --no-annotate --universal --python-version 3.11 \
 		--extra dev --extra postgresql pyproject.toml -o requirements.lock
+
+reference: install ## write docs/cli.md and docs/settings.md from the code
+	$(BIN)/python tools/reference.py
 
 bench: install ## measure against Apache Spark, DuckDB and Polars; writes .bench/*.json
 	$(BIN)/python -m bench

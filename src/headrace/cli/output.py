@@ -70,6 +70,48 @@ def working(text: str) -> Iterator[Status | None]:
         yield status
 
 
+class Telling:
+    """Says where a long story is: a heading, then a line for each thing that happened."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self._silent = silent
+        self._out = console()
+
+    def heading(self, text: str) -> None:
+        """The next chapter."""
+        if not self._silent:
+            self._out.print(f"\n[bold cyan]{text}[/]")
+
+    def line(self, text: str) -> None:
+        """One thing that happened."""
+        if not self._silent:
+            self._out.print(f"  {text}", markup=False)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """A spinner while something is awaited."""
+        if self._silent:
+            yield
+            return
+        with working(text):
+            yield
+
+
+class SilentObserver:
+    """An ``Observer`` for ``--json``."""
+
+    def started(self, step: Any) -> None:
+        """Say nothing: the output is JSON."""
+
+    def finished(self, outcome: Any) -> None:
+        """Say nothing: the output is JSON."""
+
+
+def quiet_observer(_total: int) -> SilentObserver:
+    """An observer that prints nothing, made as ``StepPrinter`` is."""
+    return SilentObserver()
+
+
 class StepPrinter:
     """An ``Observer`` that shows the step at work and prints a line for each that ended."""
 

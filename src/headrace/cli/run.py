@@ -12,14 +12,6 @@ if TYPE_CHECKING:
     from headrace.project import Run
 
 
-class _Silent:
-    def started(self, step: object) -> None:
-        """Say nothing: the output is JSON."""
-
-    def finished(self, outcome: object) -> None:
-        """Say nothing: the output is JSON."""
-
-
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--full", is_flag=True, help="Rebuild from scratch, also what is fresh.")
@@ -35,14 +27,14 @@ def command(
     A failed step stops only what needs it. Running again picks up where it stopped; with
     nothing changed it does nothing. NAMES narrow the run.
     """
-    from headrace.cli.output import StepPrinter, echo_json, working
+    from headrace.cli.output import SilentObserver, StepPrinter, echo_json, working
     from headrace.project import apply, build, narrow, open_project
     from headrace.workspace import open_workspace
 
     with working("reading the project"):
         desired = open_project(open_workspace(), conf)
         plan = narrow(build(desired), names)
-    observer = _Silent() if as_json else StepPrinter(len(plan.steps))
+    observer = SilentObserver() if as_json else StepPrinter(len(plan.steps))
     run = apply(desired, plan, observer, full=full)
     if as_json:
         echo_json(

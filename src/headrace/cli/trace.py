@@ -21,7 +21,8 @@ def command(what: str, key: str | None, mermaid: bool, as_json: bool) -> None:
     """
     from headrace.cli.output import console, echo_json, working
     from headrace.trace import trace_prediction, trace_row
-    from headrace.trace.render import to_mermaid, to_tree
+    from headrace.trace.mermaid import mermaid as flowchart
+    from headrace.trace.render import print_trace
     from headrace.workspace import open_workspace
 
     workspace = open_workspace()
@@ -31,8 +32,8 @@ def command(what: str, key: str | None, mermaid: bool, as_json: bool) -> None:
         else:
             trace = trace_row(workspace, what, key)
     if as_json:
-        echo_json(trace.to_json())
+        echo_json(trace.as_json())
     elif mermaid:
-        click.echo(to_mermaid(trace))
+        click.echo(flowchart(trace))
     else:
-        console().print(to_tree(trace))
+        print_trace(trace, console())

@@ -20,6 +20,7 @@ from headrace.errors import HeadraceError
 from headrace.ids import new_id
 from headrace.project import store
 from headrace.project.plan import Desired, Kind, Plan, Step, prediction_spec
+from headrace.registry import AliasNotFoundError
 
 if TYPE_CHECKING:
     from headrace.settings import Paths
@@ -160,6 +161,9 @@ def _turn(
     clock = time.monotonic()
     try:
         message, facts = _ACTIONS[step.kind](desired, step.name, full)
+    except AliasNotFoundError as error:
+        # The gate refused every version so far: nothing failed, there is just nothing to use.
+        return Outcome(step, "blocked", time.monotonic() - clock, error.what, error)
     except HeadraceError as error:
         return Outcome(step, "failed", time.monotonic() - clock, error.what, error)
     return Outcome(step, "done", time.monotonic() - clock, message, None, facts)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from headrace.errors import HeadraceError
+from headrace.freshness import Freshness
 from headrace.project.config import Project, configuration, load_project
 
 if TYPE_CHECKING:
-    from headrace.freshness import Freshness
     from headrace.pipeline import Pipeline
     from headrace.scoring.spec import PredictionSpec
     from headrace.workspace import Workspace
@@ -220,21 +220,30 @@ def _judge_table(desired: Desired, name: str) -> Freshness:
 
 
 def _judge_model(desired: Desired, name: str) -> Freshness:
-    from headrace.tracking import training_freshness
+    from headrace.promotion import build_freshness
 
-    return training_freshness(desired.workspace, desired.project.models[name])
+    entry = desired.project.models[name]
+    return build_freshness(desired.workspace, entry, entry.gate)
 
 
 def _judge_endpoint(desired: Desired, name: str) -> Freshness:
+    from headrace.registry import AliasNotFoundError, ModelNotFoundError
     from headrace.serving import deployment_freshness
 
-    return deployment_freshness(desired.workspace, desired.project.endpoints[name])
+    try:
+        return deployment_freshness(desired.workspace, desired.project.endpoints[name])
+    except (AliasNotFoundError, ModelNotFoundError) as missing:
+        return Freshness(True, missing.what)
 
 
 def _judge_predictions(desired: Desired, name: str) -> Freshness:
+    from headrace.registry import AliasNotFoundError, ModelNotFoundError
     from headrace.scoring import scoring_freshness
 
-    return scoring_freshness(desired.workspace, prediction_spec(desired.project, name))
+    try:
+        return scoring_freshness(desired.workspace, prediction_spec(desired.project, name))
+    except (AliasNotFoundError, ModelNotFoundError) as missing:
+        return Freshness(True, missing.what)
 
 
 def prediction_spec(project: Project, name: str) -> PredictionSpec:
