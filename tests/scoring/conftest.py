@@ -55,7 +55,7 @@ class Scored:
             else pa.Table.from_pandas(frame, preserve_index=False)
         )
         entry = self.workspace.catalog.create_table(f"gold.{self.name}")
-        options = {"mode": "overwrite", "replace_schema": True} | options
+        options = {"mode": "overwrite", "replace_schema": True, **options}
         return lakehouse.write(str(entry.location), table, **options)
 
     def predictions(self) -> pd.DataFrame:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
 from headrace import clock
+from headrace.engine import reads_of_run
+from headrace.trace import raw
 from headrace.trace.graph import Builder, Node
 from headrace.trace.upstream import Upstream
-from headrace.tracking import store as trainings
-from headrace.tracking.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
+    from headrace.catalog import Operation
     from headrace.workspace import Workspace
 
 _NOT_NARROWED = "the model learned from all of them"
@@ -105,57 +105,51 @@ class Models:
             facts = {"name": name, "version": version, "missing": error.message}
             self._graph.add(Node(node_id, "model", "model", f"{name}/{version}, deleted", facts))
             return ModelFacts()
+        tags = dict(sorted(found.tags.items()))
         facts = {
             "name": name,
             "version": version,
             "model_id": _model_id(found),
             "registered_at": _moment(found.creation_timestamp),
             "aliases": sorted(found.aliases),
-            "tags": dict(sorted(found.tags.items())),
+            "tags": tags,
         }
         self._graph.add(Node(node_id, "model", "model", f"{name}/{version}", facts))
-        return self._run(node_id, found.run_id) if found.run_id else ModelFacts()
+        if found.run_id:
+            self._run(node_id, found.run_id)
+        return _facts_of(found.run_id or None, tags)
 
     def _unregistered(self, node_id: str, reference: str) -> ModelFacts:
         from mlflow.exceptions import MlflowException
 
         facts: dict[str, Any] = {"model_id": reference}
+        run_id: str | None = None
         try:
             run_id = self._client.get_logged_model(reference).source_run_id
         except MlflowException as error:
             facts["missing"] = error.message
-            run_id = None
         self._graph.add(Node(node_id, "model", "model", f"{reference}, not registered", facts))
-        return self._run(node_id, run_id) if run_id else ModelFacts()
+        if run_id:
+            self._run(node_id, run_id)
+        return ModelFacts(run_id=run_id)
 
-    def _run(self, model: str, run_id: str) -> ModelFacts:
+    def _run(self, model: str, run_id: str) -> None:
         from mlflow.exceptions import MlflowException
 
         node_id = f"run:{run_id}"
         self._graph.link(model, node_id, "made by")
-        record = _training_record(self._workspace, run_id)
+        tags: Mapping[str, str] = {}
         try:
             run = self._client.get_run(run_id)
         except MlflowException as error:
             facts = {"run_id": run_id, "missing": error.message}
             self._graph.add(Node(node_id, "run", "model", f"run {run_id}, deleted", facts))
         else:
+            tags = run.data.tags
             self._graph.add(self._run_node(node_id, run))
-            self._code(node_id, run, record)
-            self._environment(node_id, record)
-        self._trained_on(node_id, run_id, record)
-        if record is None:
-            return ModelFacts(run_id=run_id)
-        spec = TrainingSpec.model_validate_json(record.spec)
-        return ModelFacts(
-            tuple(spec.key),
-            spec.time,
-            spec.group,
-            spec.lookback,
-            run_id,
-            record.table_name,
-            record.table_version,
-        )
+            self._code(node_id, tags)
+            self._environment(node_id, tags)
+        self._trained_on(node_id, run_id, tags)
 
     def _run_node(self, node_id: str, run: Run) -> Node:
         experiment = self._client.get_experiment(run.info.experiment_id)
@@ -169,60 +163,105 @@ class Models:
             "user": run.data.tags.get("mlflow.user"),
             "params": dict(sorted(run.data.params.items())),
             "metrics": dict(sorted(run.data.metrics.items())),
+            "artifacts": raw.shown(self._workspace.paths, run.info.artifact_uri),
         }
         return Node(node_id, "run", "model", f"run {run.info.run_id}", facts)
 
-    def _code(self, run_node: str, run: Run, record: trainings.TrainingRecord | None) -> None:
-        tags = run.data.tags
+    def _code(self, run_node: str, tags: Mapping[str, str]) -> None:
         commit = tags.get("mlflow.source.git.commit")
+        bundle = tags.get("headrace.code_digest")
         source = tags.get("mlflow.source.name")
-        facts: dict[str, Any] = {"commit": commit, "source": source}
-        if record is not None:
-            spec = TrainingSpec.model_validate_json(record.spec)
-            facts |= {"bundle": record.code_digest, "source": spec.train}
-            facts["dirty"] = tags.get("mlflow.source.git.dirty") == "true"
-        if not any(facts.values()):
+        if not (commit or bundle or source):
             return
-        node_id = f"code:{facts.get('bundle') or commit or source}"
-        self._graph.add(Node(node_id, "code", "model", f"code {facts['source']}", facts))
+        facts = {
+            "commit": commit,
+            "dirty": {"true": True, "false": False}.get(tags.get("headrace.git_dirty", "")),
+            "bundle": bundle,
+            "source": source,
+        }
+        node_id = f"code:{bundle or commit or source}"
+        title = f"code {(bundle or commit or '')[:12] or source}"
+        self._graph.add(Node(node_id, "code", "model", title, facts))
         self._graph.link(run_node, node_id, "ran")
 
-    def _environment(self, run_node: str, record: trainings.TrainingRecord | None) -> None:
-        if record is None:
+    def _environment(self, run_node: str, tags: Mapping[str, str]) -> None:
+        digest = tags.get("headrace.environment_digest")
+        if digest is None:
             return
-        digest = record.environment_digest
-        facts = {"digest": digest}
-        title = f"environment {digest[:12]}"
-        self._graph.add(Node(f"environment:{digest}", "environment", "model", title, facts))
-        self._graph.link(run_node, f"environment:{digest}", "in")
+        node_id, title = f"environment:{digest}", f"environment {digest[:12]}"
+        self._graph.add(Node(node_id, "environment", "model", title, {"digest": digest}))
+        self._graph.link(run_node, node_id, "in")
 
-    def _trained_on(
-        self, run_node: str, run_id: str, record: trainings.TrainingRecord | None
-    ) -> None:
-        """Tables that the run read, from the lineage; else from the training's own record."""
-        operations = self._workspace.lineage.operations(run_id=run_id)
+    def _trained_on(self, run_node: str, run_id: str, tags: Mapping[str, str]) -> None:
+        """Tables that the run read, from the lineage; else from the run's own record."""
         reads = [
             (access.name, access.version)
-            for operation in reversed(operations)
-            if not operation.writes
+            for operation in reversed(self._reads(run_id))
             for access in operation.reads
             if access.kind == "table"
         ]
-        if not reads and record is not None:
-            reads = [(record.table_name, record.table_version)]
+        if not reads and "headrace.table_version" in tags:
+            reads = [(tags["headrace.table"], int(tags["headrace.table_version"]))]
         for name, version in dict.fromkeys(reads):
             self._graph.link(run_node, self._training.table(name, version), "trained on")
+
+    def _reads(self, run_id: str) -> list[Operation]:
+        """Operations whose rows the run can have learned from, newest first.
+
+        Those that carry its id; for a notebook also what its session collected before the run
+        began, since the run before it ended.
+        """
+        lineage = self._workspace.lineage
+        during = [op for op in lineage.operations(run_id=run_id) if op.reads and not op.writes]
+        if during:
+            return during
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException:
+            return []
+        session = run.data.tags.get("headrace.session_id")
+        if session is None:
+            return []
+        started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+        belonging = reads_of_run(
+            lineage.operations(session_id=session),
+            run_id,
+            started,
+            self._previous_end(session, run),
+        )
+        return [op for op in reversed(belonging) if not op.writes]
+
+    def _previous_end(self, session: str, run: Run) -> datetime | None:
+        """When the run before this one of the same session ended."""
+        earlier = self._client.search_runs(
+            [run.info.experiment_id],
+            f"tags.`headrace.session_id` = '{session}' "
+            f"AND attributes.start_time < {run.info.start_time}",
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )
+        end = earlier[0].info.end_time if earlier else None
+        return None if end is None else datetime.fromtimestamp(end / 1000, UTC)
 
     @cached_property
     def _client(self) -> MlflowClient:
         return self._workspace.mlflow()
 
 
-def _training_record(workspace: Workspace, run_id: str) -> trainings.TrainingRecord | None:
-    query = select(trainings.trainings).where(trainings.trainings.c.run_id == run_id)
-    with workspace.store.reading() as connection:
-        row = connection.execute(query).mappings().one_or_none()
-    return trainings.TrainingRecord(**row) if row else None
+def _facts_of(run_id: str | None, tags: Mapping[str, str]) -> ModelFacts:
+    lookback = tags.get("headrace.lookback", "").removesuffix("s")
+    version = tags.get("headrace.table_version", "")
+    return ModelFacts(
+        key=tuple(filter(None, tags.get("headrace.key", "").split(","))),
+        time=tags.get("headrace.time"),
+        group=tags.get("headrace.group"),
+        lookback=timedelta(seconds=float(lookback)) if lookback else None,
+        run_id=run_id,
+        table=tags.get("headrace.table"),
+        version=int(version) if version else None,
+    )
 
 
 def _model_id(version: ModelVersion) -> str | None:
