@@ -72,3 +72,8 @@ def test_other_tables_do_not_matter(scored: Scored, full: bool) -> None:
     score(other.workspace, other.spec)
     assert reason(scored) is None
     assert reason(other) is None
+
+
+def test_a_model_that_is_not_there_yet_leaves_its_table_stale(scored: Scored) -> None:
+    unborn = scored.spec.model_copy(update={"model": "unborn@production", "table": "gold.unborn"})
+    assert reason(scored, unborn) == "never scored"

@@ -22,10 +22,14 @@ def scoring_freshness(workspace: Workspace, spec: PredictionSpec) -> Freshness:
     """Whether ``score`` would find something to do.
 
     Raises:
-        HeadraceError: the model version or the input table does not exist.
+        HeadraceError: the model version or the input table of an earlier scoring is gone.
     """
     from headrace.registry import resolve
 
+    table = str(TableName.parse(spec.table))
+    if not store.last(workspace.store, table, "pending", "done"):
+        # Before the first run of a project there is no model to resolve.
+        return Freshness(True, "never scored")
     return judge(workspace, spec, resolve(workspace, spec.model))
 
 
