@@ -313,7 +313,7 @@ def _label(table: pa.Table, spec: TrainingSpec, source: Source) -> pd.Series:
 
 
 def _classes(raw: pd.Series, spec: TrainingSpec, source: Source) -> tuple[Any, ...]:
-    found = sorted(value.item() if hasattr(value, "item") else value for value in raw.unique())
+    found = sorted(raw.unique().tolist())
     why = None
     if len(found) < 2:
         why = f"it is {found[0]!r} in every row"
@@ -335,11 +335,11 @@ def _check_parts(data: TrainingData, spec: TrainingSpec, source: Source) -> None
     if not len(data.holdout.y):
         raise EmptyTrainingSetError(*at, "measure on", rule)
     if data.train.y.nunique() == 1:
-        value = data.train.raw_label.iloc[0]
+        value = data.train.raw_label.tolist()[0]
         why = f"it is {value!r} in all {len(data.train.y):,} rows that are left to train on"
         raise LabelError(*at, spec.label, why)
     if data.labels is not None and data.holdout.y.nunique() == 1:
-        value = data.holdout.raw_label.iloc[0]
+        value = data.holdout.raw_label.tolist()[0]
         raise HoldoutOneClassError(spec.name, spec.label, value, len(data.holdout.y), rule)
 
 
