@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,15 @@ class Lineage:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._listeners: list[Callable[[Operation], None]] = []
+
+    def subscribe(self, listener: Callable[[Operation], None]) -> None:
+        """Call ``listener`` with each operation that this object records, once it is recorded.
+
+        It runs in the thread that recorded the operation, so it must return at once, and it must
+        not raise.
+        """
+        self._listeners.append(listener)
 
     def record(self, operation: Operation) -> None:
         """Record one operation, in one transaction. Recording the same id again does nothing."""
@@ -58,6 +67,8 @@ class Lineage:
                         for position, file_id in enumerate(file_ids)
                     ],
                 )
+        for listener in self._listeners:
+            listener(operation)
 
     def operation(self, operation_id: str) -> Operation | None:
         """The operation of that id, or ``None``."""
