@@ -49,7 +49,7 @@ class PredictionPool:
         self.waiting = waiting
         self.deadline = deadline
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
-        self._held = 0
+        self.held = 0
         self._seconds = 0.0
 
     async def run(self, work: Callable[[Claim], T]) -> T:
@@ -59,12 +59,12 @@ class PredictionPool:
             OverloadedError: the queue is full, or longer than the deadline at the present pace.
             DeadlineExceededError: it took too long; the work learns of it from its claim.
         """
-        queued = max(0, self._held - self.threads + 1)
+        queued = max(0, self.held - self.threads + 1)
         expected = queued * self._seconds / self.threads
         if queued > self.waiting or expected > self.deadline / 2:
             raise OverloadedError(queued)
         claim = Claim()
-        self._held += 1
+        self.held += 1
         future = asyncio.get_running_loop().run_in_executor(
             self._executor, self._timed, work, claim
         )
@@ -90,7 +90,7 @@ class PredictionPool:
             self._seconds += _SMOOTHING * (seconds - self._seconds)
 
     def _release(self, future: asyncio.Future[T]) -> None:
-        self._held -= 1
+        self.held -= 1
         # A request that was given up has nobody left to retrieve its error.
         if not future.cancelled():
             future.exception()

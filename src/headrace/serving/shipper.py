@@ -87,6 +87,7 @@ class Shipper:
             abandoned = [s for s in segments(self.spool) if s.writer == directory.name]
             shipped = self._ship_segments(abandoned)
             if shipped == len(abandoned):
+                crash_point("ship:before-discard")
                 self._forget(directory.name)
                 discard(directory)
             return shipped

@@ -1,0 +1,111 @@
+"""A scorer without MLflow, for tests of everything around the model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headrace.clock import now
+from headrace.errors import HeadraceError
+from headrace.serving.errors import ModelNotServableError
+from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
+from headrace.serving.records import Deployment, EndpointRecord
+from headrace.serving.routing import Router, Split
+from headrace.serving.scorer import Scorer
+from headrace.serving.signature import Field, Signature
+
+
+class Adder:
+    """score = a + offset; misbehaves where ``a`` is one of its trigger values."""
+
+    signature = Signature((Field("a", "double"), Field("n", "string", required=False)))
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+
+    def example(self) -> bytes:
+        """One row."""
+        return b'{"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}'
+
+    def predict(self, inputs: Any, params: Mapping[str, Any] | None) -> Any:
+        """An array; waits for ``gate`` where a is -1, raises where it is -2."""
+        values = inputs["a"].to_numpy()
+        if -1 in values:
+            self.entered.release()
+            self.gate.wait(30)
+        if -2 in values:
+            raise ZeroDivisionError("the model divides by zero\nat line 2")
+        if -3 in values:
+            return "no list"
+        if -4 in values:
+            return np.array([float("nan")] * len(values))
+        return values + self.offset + float((params or {}).get("more", 0))
+
+
+def deployment(identifier: str = "dep_1", colour: str = "blue", version: int = 1) -> Deployment:
+    """A ready deployment."""
+    moment = now()
+    return Deployment(
+        identifier,
+        "scores",
+        colour,
+        "model",
+        version,
+        f"m-{version}",
+        "ready",
+        None,
+        moment,
+        moment,
+    )
+
+
+def live_with(scorers: dict[str, Scorer], shares: dict[str, int], ready: bool = True) -> Live:
+    """An endpoint ``scores`` with these colours loaded."""
+    deployments = {
+        colour: deployment(f"dep_{colour}", colour, number)
+        for number, colour in enumerate(scorers, 1)
+    }
+    split = Split(1, shares, 7)
+    record = EndpointRecord(
+        "scores", "model@production", ("device",), 1, split, tuple(deployments.values())
+    )
+    live = Live()
+    live.ready = ready
+    live.endpoints = {
+        "scores": LiveEndpoint(
+            record,
+            Router(split),
+            {c: LiveDeployment(deployments[c], scorer) for c, scorer in scorers.items()},
+        )
+    }
+    return live
+
+
+class FakeLoader:
+    """Stands for ``scorer.load``: loads what it was given, in the plane's loader thread."""
+
+    def __init__(self) -> None:
+        self.fails: dict[str, str] = {}
+        self.calls: list[tuple[str, Path | None]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(
+        self, deployment: Deployment, tracking_uri: str, known: Path | None
+    ) -> tuple[Scorer, Path]:
+        """The scorer of the deployment's model."""
+        self.calls.append((deployment.model_id, known))
+        self.gate.wait(30)
+        if deployment.model_id in self.fails:
+            error: HeadraceError = ModelNotServableError(
+                deployment.model, self.fails[deployment.model_id]
+            )
+            raise error
+        return Adder(deployment.model_version * 100.0), Path("/models") / deployment.model_id

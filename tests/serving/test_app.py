@@ -1,0 +1,437 @@
+"""The HTTP edge in process: every refusal is a 4xx of one shape, and nothing is ever a 500."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headrace.serving.app import Limits, make_app
+from headrace.serving.live import Live
+from headrace.serving.pool import PredictionPool
+from headrace.serving.service import ScoringService
+from headrace.serving.shipper import counts_of
+from headrace.serving.spool import SpoolWriter, segments
+from headrace.settings import Secret
+
+from .fakes import Adder, live_with
+
+SCORES = "/endpoints/scores/invocations"
+BODY = b'{"dataframe_records": [{"a": 1.5, "device": "d-1"}]}'
+JSON = {"content-type": "application/json"}
+
+
+class Edge:
+    """An application with one endpoint, and a client for it."""
+
+    def __init__(self, spool: Path, limits: Limits, live: Live | None = None) -> None:
+        self.adder = Adder()
+        self.live = live or live_with({"blue": self.adder}, {"blue": 100, "green": 0})
+        self.writer = SpoolWriter(spool)
+        self.pool = PredictionPool(2, 2, limits.deadline_seconds)
+        service = ScoringService(self.live, self.writer, limits.deadline_seconds)
+        self.app = make_app(self.live, service, self.pool, lambda: Secret("secret"), limits)
+
+    def run(self, work: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
+        """Run requests in an event loop of their own."""
+
+        async def inner() -> Any:
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(
+                transport=transport,
+                base_url="http://plane",
+                headers={"authorization": "Bearer secret"},
+            ) as client:
+                return await work(client)
+
+        return asyncio.run(inner())
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request."""
+        reply: httpx.Response = self.run(lambda client: client.request(method, path, **options))
+        return reply
+
+    def score(self, body: bytes = BODY, **headers: str) -> httpx.Response:
+        """One scoring request."""
+        return self.ask("POST", SCORES, content=body, headers={**JSON, **headers})
+
+    def records(self) -> list[dict[str, Any]]:
+        """What was spooled."""
+        spool = self.writer.directory.parent
+        return [record for segment in segments(spool) for record in segment.records()]
+
+
+@pytest.fixture
+def make_edge(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
+    made: list[Edge] = []
+
+    def make(live: Live | None = None, **limits: Any) -> Edge:
+        edge = Edge(tmp_path / f"spool{len(made)}", Limits(**limits), live)
+        made.append(edge)
+        return edge
+
+    yield make
+    for edge in made:
+        edge.adder.gate.set()
+        edge.pool.close()
+        edge.writer.close()
+
+
+@pytest.fixture
+def edge(make_edge: Callable[..., Edge]) -> Edge:
+    return make_edge()
+
+
+def assert_error(reply: httpx.Response, status: int, code: str) -> dict[str, str]:
+    """The one shape of an error."""
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/json"
+    body: dict[str, str] = reply.json()
+    assert body["error_code"] == code
+    assert set(body) <= {"error_code", "message", "where", "why", "next"}
+    assert all(isinstance(value, str) and value for value in body.values())
+    assert "Traceback" not in reply.text
+    return body
+
+
+def test_an_answer_carries_version_deployment_and_ids(edge: Edge) -> None:
+    reply = edge.score()
+    assert reply.status_code == 200
+    assert reply.json()["predictions"] == [1.5]
+    [prediction] = reply.json()["prediction_ids"]
+    assert reply.headers["x-headrace-prediction-id"] == prediction
+    assert reply.headers["x-headrace-model"] == "model"
+    assert reply.headers["x-headrace-model-version"] == "1"
+    assert reply.headers["x-headrace-deployment"] == "blue"
+    [record] = edge.records()
+    assert record["request_id"] == reply.headers["x-headrace-request-id"]
+    assert record["rows"] == [
+        {
+            "id": prediction,
+            "key": "d-1",
+            "request": '{"a": 1.5, "device": "d-1"}',
+            "prediction": "1.5",
+            "score": 1.5,
+        }
+    ]
+
+
+def test_an_answer_is_one_of_mlflows(edge: Edge) -> None:
+    from mlflow.deployments import PredictionsResponse
+
+    reply = PredictionsResponse.from_json(edge.score().text)
+    assert reply.get_predictions(predictions_format="ndarray").tolist() == [1.5]
+
+
+def test_csv_and_parameters(edge: Edge) -> None:
+    csv = edge.score(b"a,device\n1.5,x\n2.5,y\n", **{"content-type": "text/csv"})
+    assert csv.json()["predictions"] == [1.5, 2.5]
+    more = edge.score(b'{"inputs": {"a": [1]}, "params": {"more": 10}}')
+    assert more.json()["predictions"] == [11.0]
+
+
+def test_nan_in_a_prediction_is_null(edge: Edge) -> None:
+    assert edge.score(b'{"inputs": {"a": [-4]}}').json()["predictions"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (None, "no Authorization header"),
+        ("", "is not the project's"),
+        ("Bearer", "is not the project's"),
+        ("Bearer ", "is not the project's"),
+        ("Bearer wrong", "is not the project's"),
+        ("Basic secret", "is not the project's"),
+        ("Bearer secret2", "is not the project's"),
+        ("Bearer s\xe9cret", "is not the project's"),
+    ],
+)
+@pytest.mark.parametrize("path", [SCORES, "/endpoints/scores", "/endpoints", "/nowhere", "/"])
+def test_without_the_token_nothing_is_told(
+    edge: Edge, header: str | None, why: str, path: str
+) -> None:
+    headers = {**JSON, "authorization": (header or "").encode("latin-1")}
+
+    async def work(client: httpx.AsyncClient) -> httpx.Response:
+        if header is None:
+            del client.headers["authorization"]
+            del headers["authorization"]
+        return await client.post(path, content=BODY, headers=headers)
+
+    reply = edge.run(work)
+    assert why in assert_error(reply, 401, "unauthorized")["why"]
+    assert reply.headers["www-authenticate"] == "Bearer"
+    assert edge.records() == []
+
+
+def test_the_scheme_is_case_insensitive(edge: Edge) -> None:
+    assert edge.score(authorization="bearer secret").status_code == 200
+
+
+def test_health_needs_no_token(make_edge: Callable[..., Edge]) -> None:
+    edge = make_edge(live_with({"blue": Adder()}, {"blue": 100}, ready=False))
+
+    async def work(client: httpx.AsyncClient) -> list[int]:
+        del client.headers["authorization"]
+        statuses = []
+        for change in ("", "ready", "draining"):
+            if change:
+                setattr(edge.live, change, True)
+            statuses += [(await client.get(p)).status_code for p in ("/livez", "/readyz")]
+        return statuses
+
+    assert edge.run(work) == [200, 503, 200, 200, 200, 503]
+
+
+def test_an_endpoint_describes_itself(edge: Edge) -> None:
+    body = edge.ask("GET", "/endpoints/scores").json()
+    assert body["traffic"] == {"blue": 100, "green": 0}
+    [deployment] = body["deployments"]
+    assert deployment["inputs"] == [
+        {"name": "a", "type": "double", "required": True},
+        {"name": "n", "type": "string", "required": False},
+    ]
+    assert (deployment["colour"], deployment["version"], deployment["traffic"]) == ("blue", 1, 100)
+    assert edge.ask("GET", "/endpoints").json() == {"endpoints": [body]}
+
+
+def test_an_unknown_endpoint_is_404_with_a_suggestion(edge: Edge) -> None:
+    for method, path in (("GET", "/endpoints/score"), ("POST", "/endpoints/score/invocations")):
+        body = assert_error(edge.ask(method, path, content=BODY), 404, "endpoint_not_found")
+        assert body["why"] == 'did you mean "scores"?'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/endpoints/", 404),
+        ("GET", SCORES, 405),
+        ("DELETE", "/endpoints/scores", 405),
+        ("POST", "/livez", 405),
+        ("GET", "/endpoints/scores/invocations/", 404),
+        ("GET", "/%00/%ff", 404),
+    ],
+)
+def test_other_routes_have_the_same_shape(edge: Edge, method: str, path: str, status: int) -> None:
+    assert_error(edge.ask(method, path), status, "http_error")
+
+
+def test_without_a_live_deployment_it_is_503(make_edge: Callable[..., Edge]) -> None:
+    edge = make_edge(live_with({}, {"blue": 100}))
+    reply = edge.score()
+    assert_error(reply, 503, "no_live_deployment")
+    assert int(reply.headers["retry-after"]) > 0
+    assert edge.ask("GET", "/endpoints/scores").json()["deployments"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "column"),
+    [
+        (b'{"inputs": {"a": ["x"]}}', "a"),
+        (b'{"inputs": {"b": [1]}}', "a"),
+        (b'{"inputs": {"a": [1], "n": [5]}}', "n"),
+    ],
+)
+def test_input_that_does_not_fit_names_the_column(edge: Edge, body: bytes, column: str) -> None:
+    reply = assert_error(edge.score(body), 400, "invalid_input")
+    assert reply["where"].startswith(f'column "{column}"')
+
+
+def test_a_model_that_fails_is_a_400_without_a_trace(edge: Edge) -> None:
+    body = assert_error(edge.score(b'{"inputs": {"a": [-2]}}'), 400, "prediction_failed")
+    assert body["why"] == "ZeroDivisionError: the model divides by zero"
+    body = assert_error(edge.score(b'{"inputs": {"a": [-3]}}'), 400, "prediction_failed")
+    assert "a value that is no list" in body["why"]
+
+
+def test_refused_requests_are_counted_without_their_payload(edge: Edge) -> None:
+    edge.score(b'{"inputs": {"a": [-2]}}')
+    edge.score(b'{"inputs": {"a": ["secret-value"]}}')
+    edge.score(b"secret-value")
+    edge.score(BODY, **{"content-type": "image/png"})
+    records = edge.records()
+    assert "secret-value" not in json.dumps(records)
+    assert counts_of(records) == {
+        ("scores", "dep_blue"): {"failed": 1, "rejected": 1},
+        ("scores", ""): {"rejected": 2},
+    }
+
+
+def test_a_body_over_the_limit_is_413(make_edge: Callable[..., Edge]) -> None:
+    edge = make_edge(body_bytes=100)
+    assert_error(edge.score(b"x" * 101), 413, "body_too_large")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 10
+
+    assert_error(edge.ask("POST", SCORES, content=chunks(), headers=JSON), 413, "body_too_large")
+
+
+def test_a_body_that_does_not_arrive_is_408(make_edge: Callable[..., Edge]) -> None:
+    edge = make_edge(body_seconds=0.05)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async def work(client: httpx.AsyncClient) -> httpx.Response:
+        return await client.post(SCORES, content=chunks(), headers=JSON)
+
+    assert_error(edge.run(work), 408, "request_timeout")
+
+
+def test_a_prediction_that_takes_too_long_is_504_and_is_not_logged(
+    make_edge: Callable[..., Edge],
+) -> None:
+    edge = make_edge(deadline_seconds=0.1)
+    edge.adder.gate.clear()
+    assert_error(edge.score(b'{"inputs": {"a": [-1]}}'), 504, "deadline_exceeded")
+    edge.adder.gate.set()
+    assert edge.score().status_code == 200
+    edge.pool.close()
+    assert [record["kind"] for record in edge.records()].count("served") == 1
+
+
+def test_a_full_queue_is_429(make_edge: Callable[..., Edge]) -> None:
+    edge = make_edge()
+    edge.adder.gate.clear()
+    waiting = b'{"inputs": {"a": [-1]}}'
+
+    async def work(client: httpx.AsyncClient) -> tuple[httpx.Response, list[httpx.Response]]:
+        busy = [
+            asyncio.create_task(client.post(SCORES, content=waiting, headers=JSON))
+            for _ in range(4)
+        ]
+        while edge.pool.held < 4:
+            await asyncio.sleep(0)
+        refused = await client.post(SCORES, content=BODY, headers=JSON)
+        edge.adder.gate.set()
+        return refused, await asyncio.gather(*busy)
+
+    refused, answered = edge.run(work)
+    assert_error(refused, 429, "overloaded")
+    assert int(refused.headers["retry-after"]) > 0
+    assert [reply.status_code for reply in answered] == [200] * 4
+
+
+def test_too_many_requests_at_once_are_429(make_edge: Callable[..., Edge]) -> None:
+    edge = make_edge(requests=1)
+    edge.adder.gate.clear()
+
+    async def work(client: httpx.AsyncClient) -> httpx.Response:
+        body = b'{"inputs": {"a": [-1]}}'
+        busy = asyncio.create_task(client.post(SCORES, content=body, headers=JSON))
+        while edge.pool.held < 1:
+            await asyncio.sleep(0)
+        refused = await client.get("/endpoints")
+        assert (await client.get("/livez")).status_code == 200
+        edge.adder.gate.set()
+        await busy
+        return refused
+
+    assert_error(edge.run(work), 429, "overloaded")
+
+
+def test_an_answer_that_cannot_be_logged_is_not_given(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge.writer.close()
+    assert_error(edge.score(), 503, "request_log_unavailable")
+    assert_error(edge.score(b"{"), 400, "malformed_request")
+    assert "was not counted" in caplog.text
+
+
+def test_a_defect_has_the_shape_of_an_error(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(edge.live, "endpoint", defect)
+    reply = edge.score()
+    assert_error(reply, 500, "internal_error")
+    assert "secret detail" not in reply.text
+
+
+@pytest.mark.parametrize("place", ["header", "column"])
+def test_a_key_stays_with_its_colour(make_edge: Callable[..., Edge], place: str) -> None:
+    live = live_with({"blue": Adder(), "green": Adder(100)}, {"blue": 50, "green": 50})
+    edge = make_edge(live)
+
+    async def work(client: httpx.AsyncClient) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for key in [f"device-{n}" for n in range(30)] * 3:
+            headers = {**JSON, **({"x-headrace-key": key} if place == "header" else {})}
+            row = {"a": 1.0, **({"device": key} if place == "column" else {})}
+            body = json.dumps({"dataframe_records": [row]})
+            reply = await client.post(SCORES, content=body, headers=headers)
+            found.setdefault(key, set()).add(reply.headers["x-headrace-deployment"])
+        return found
+
+    found = edge.run(work)
+    assert all(len(colours) == 1 for colours in found.values())
+    assert {colour for colours in found.values() for colour in colours} == {"blue", "green"}
+
+
+FUZZ = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@FUZZ
+@given(
+    body=st.binary(max_size=300) | st.text(max_size=100).map(str.encode),
+    content_type=st.sampled_from(["application/json", "text/csv", "text/plain", ""])
+    | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30),
+)
+def test_no_body_is_ever_a_5xx(edge: Edge, body: bytes, content_type: str) -> None:
+    reply = edge.score(body, **{"content-type": content_type})
+    assert reply.status_code < 500, reply.text
+    assert reply.headers["content-type"] == "application/json"
+
+
+@FUZZ
+@given(
+    st.dictionaries(
+        st.sampled_from(["dataframe_split", "dataframe_records", "instances", "inputs", "params"]),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text(max_size=5)
+            | st.sampled_from(["a", "n", "columns", "data"]),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["a", "n", "device", "columns", "data", "index"])
+                    | st.text(max_size=3),
+                    inner,
+                    max_size=3,
+                )
+            ),
+            max_leaves=10,
+        ),
+        min_size=1,
+        max_size=2,
+    )
+)
+def test_no_document_is_ever_a_5xx(edge: Edge, document: dict[str, Any]) -> None:
+    reply = edge.score(json.dumps(document).encode())
+    assert reply.status_code < 500, reply.text
+    json.loads(reply.text, parse_constant=lambda name: pytest.fail(f"{name} in an answer"))
+
+
+@FUZZ
+@given(key=st.binary(max_size=60).filter(lambda b: not set(b) & set(b"\r\n\x00")))
+def test_no_key_is_ever_a_5xx(edge: Edge, key: bytes) -> None:
+    reply = edge.ask("POST", SCORES, content=BODY, headers={**JSON, "x-headrace-key": key})  # type: ignore[dict-item]
+    assert reply.status_code == 200

@@ -1,0 +1,226 @@
+"""The reconciler makes the plane what the database says, and survives without it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.registry import ModelVersion
+from headrace.serving import deploy, endpoint_status, reconciler, traffic_history
+from headrace.serving.errors import NoLiveDeploymentError
+from headrace.serving.live import Live
+from headrace.serving.reconciler import Reconciler
+from headrace.workspace import Workspace, open_workspace
+
+from .conftest import eventually, make_root, spec
+from .fakes import FakeLoader
+
+
+class World:
+    """A project, and reconcilers on it."""
+
+    def __init__(self, root: Path) -> None:
+        self.workspace: Workspace = open_workspace(make_root(root).root)
+        self.loader = FakeLoader()
+        self.started: list[Reconciler] = []
+
+    def start(self) -> Reconciler:
+        made = Reconciler(self.workspace.paths, Live(), self.loader)
+        self.started.append(made)
+        return made
+
+    def deploy(self, number: int, every: str = "0s", steps: list[int] | None = None) -> str:
+        version = ModelVersion("model", number, f"m-{number}", None)
+        return deploy(self.workspace, spec(every=every, steps=steps), version).id
+
+    def state(self, number: int) -> str:
+        statuses = endpoint_status(self.workspace, "scores", history=20).deployments
+        return next(s.state for s in statuses if s.version == number)
+
+    def database(self) -> Path:
+        return self.workspace.paths.state / "headrace.db"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path / "project")
+    yield made
+    for started in made.started:
+        started.close()
+        if started.store is not None:
+            started.store.close()
+    made.workspace.close()
+
+
+def colours(plane: Reconciler) -> set[str]:
+    endpoint = plane.live.endpoints.get("scores")
+    return set(endpoint.loaded) if endpoint else set()
+
+
+def settle(plane: Reconciler, wanted: set[str]) -> None:
+    def tick() -> bool:
+        plane.tick()
+        return colours(plane) == wanted
+
+    eventually(tick)
+
+
+def test_without_endpoints_it_is_ready(world: World) -> None:
+    plane = world.start()
+    plane.tick()
+    assert plane.live.ready
+
+
+def test_a_deployment_is_loaded_while_the_old_one_answers(world: World) -> None:
+    plane = world.start()
+    world.deploy(1)
+    plane.tick()
+    assert not plane.live.ready
+    settle(plane, {"blue"})
+    assert plane.live.ready
+    world.loader.gate.clear()
+    world.deploy(2)
+    for _ in range(3):
+        plane.tick()
+    assert colours(plane) == {"blue"}
+    assert plane.live.endpoint("scores").route(None).record.model_version == 1
+    world.loader.gate.set()
+    settle(plane, {"green"})
+    plane.tick()
+    assert world.state(1) == "retired"
+    assert plane.live.endpoint("scores").route(None).record.model_version == 2
+
+
+def test_a_deployment_that_does_not_load_leaves_the_other_alone(world: World) -> None:
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    world.loader.fails["m-2"] = "its file is gone"
+    world.deploy(2)
+    eventually(lambda: (plane.tick(), world.state(2) == "failed")[1])
+    settle(plane, {"blue"})
+    newest = endpoint_status(world.workspace, "scores").deployments[0]
+    assert newest.reason == "model/2 cannot be served. its file is gone"
+    assert [shift.shares for shift in traffic_history(world.workspace, "scores")] == [
+        {"blue": 100, "green": 0}
+    ]
+
+
+def test_a_rollout_advances_with_time_and_survives_restarts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    world.deploy(2, every="30ms", steps=[10, 50, 100])
+    settle(plane, {"blue", "green"})
+    second = world.start()
+    eventually(lambda: (second.tick(), world.state(1) == "retired")[1])
+    settle(second, {"green"})
+    greens = [shift.shares["green"] for shift in traffic_history(world.workspace, "scores")]
+    assert greens == [0, 10, 50, 100]
+
+
+def test_a_replaced_deployment_finishes_its_requests_before_it_retires(world: World) -> None:
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    old = plane.live.endpoint("scores").loaded["blue"]
+    with old.answering():
+        world.deploy(2)
+        settle(plane, {"green"})
+        plane.tick()
+        assert world.state(1) == "draining"
+    plane.tick()
+    assert world.state(1) == "retired"
+
+
+def test_a_locked_database_changes_nothing_for_requests(world: World) -> None:
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    lock = sqlite3.connect(world.database(), isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    try:
+        plane.tick()
+        assert colours(plane) == {"blue"}
+    finally:
+        lock.execute("ROLLBACK")
+        lock.close()
+
+
+def test_without_the_database_it_starts_from_the_last_known_state(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = world.start()
+    world.deploy(1)
+    settle(first, {"blue"})
+    world.workspace.store.close()
+    hidden = world.database().with_suffix(".hidden")
+    world.database().rename(hidden)
+    second = world.start()
+    settle(second, {"blue"})
+    assert second.live.ready
+    assert world.loader.calls[-1] == ("m-1", Path("/models/m-1")), "from its known directory"
+    assert "the database is away" in caplog.text
+    assert not world.database().exists(), "no empty database was made"
+    hidden.rename(world.database())
+    world.deploy(2)
+    settle(second, {"green"})
+    assert "the database is back" in caplog.text
+
+
+def test_a_damaged_database_or_cache_is_survived(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = world.start()
+    world.deploy(1)
+    settle(first, {"blue"})
+    world.workspace.store.close()
+    kept = world.database().read_bytes()
+    world.database().write_bytes(b"this is no database at all" * 100)
+    cache = world.workspace.paths.state / "serving.json"
+    cached = cache.read_text()
+    cache.write_text("{")
+    second = world.start()
+    second.tick()
+    assert colours(second) == set()
+    assert not second.live.ready
+    cache.write_text(cached)
+    third = world.start()
+    settle(third, {"blue"})
+    world.database().write_bytes(kept)
+
+
+def test_a_live_model_that_does_not_load_after_a_restart_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "RETRY_SECONDS", 0.01)
+    first = world.start()
+    world.deploy(1)
+    settle(first, {"blue"})
+    world.loader.fails["m-1"] = "the disk is away"
+    second = world.start()
+    eventually(lambda: (second.tick(), second.live.ready)[1])
+    with pytest.raises(NoLiveDeploymentError, match="live deployment") as caught:
+        second.live.endpoint("scores").route(None)
+    assert caught.value.reason == "the disk is away"
+    assert world.state(1) == "ready"
+    world.loader.fails.clear()
+    settle(second, {"blue"})
+
+
+def test_after_a_restart_the_colour_that_is_loaded_answers_for_both(world: World) -> None:
+    first = world.start()
+    world.deploy(1)
+    settle(first, {"blue"})
+    world.deploy(2, every="1h", steps=[50, 100])
+    settle(first, {"blue", "green"})
+    world.loader.fails["m-2"] = "gone"
+    second = world.start()
+    settle(second, {"blue"})
+    routed = {second.live.endpoint("scores").route(str(n)).record.colour for n in range(50)}
+    assert routed == {"blue"}
