@@ -6,16 +6,18 @@ import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from headrace import lakehouse
-from headrace.freshness import Freshness
 from headrace.pipeline import Expectations, Pipeline, Refresh, load_pipeline
 from headrace.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from headrace.freshness import Freshness
 
 SPEC = """\
 name: test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
@@ -20,7 +21,8 @@ from headrace.pipeline.errors import (
     UnsupportedDefinitionError,
 )
 
-from .conftest import Project
+if TYPE_CHECKING:
+    from .conftest import Project
 
 
 def ids(project: Project, table: str = "bronze.events") -> list[int]:

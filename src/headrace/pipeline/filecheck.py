@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """The files that can be read, and the columns that later files are compared with."""
+    """What became of the files of one source.
+
+    Attributes:
+        paths: files that can be read.
+        corrupt: files that are left out.
+        schema: columns and types to compare later files with.
+    """
 
     paths: tuple[Path, ...]
+    corrupt: tuple[Path, ...]
     schema: dict[str, str] | None
 
 
@@ -45,15 +52,19 @@ def check(
         CorruptFileError: a file cannot be read.
         FileSchemaError: a column is new, is missing, or has another type.
     """
-    readable = []
+    readable: list[Path] = []
+    corrupt: list[Path] = []
     columns = dict(known) if known is not None else None
     wanted = None if declared is None else {name.lower() for name in declared}
     for path in paths:
         found = _columns(dataset, path, skip_corrupt)
         if found is None:
+            corrupt.append(path)
             continue
         readable.append(path)
-        if wanted is not None:
+        if wanted is None:
+            _has_spark_types(dataset, path, found)
+        else:
             found = {name: kind for name, kind in found.items() if name.lower() in wanted}
         if columns is None:
             columns = dict(found)
@@ -63,7 +74,7 @@ def check(
             )
         _same_types(dataset, path, found, columns)
         columns |= found
-    return Checked(tuple(readable), columns)
+    return Checked(tuple(readable), tuple(corrupt), columns)
 
 
 def kind(data_type: pyarrow.DataType) -> str:
@@ -73,7 +84,8 @@ def kind(data_type: pyarrow.DataType) -> str:
     if pa.types.is_dictionary(data_type):
         return kind(data_type.value_type)
     if pa.types.is_timestamp(data_type):
-        return "timestamp" if data_type.tz else "timestamp_ntz"
+        unit = "[ns]" if data_type.unit == "ns" else ""  # the others are read as microseconds
+        return f"timestamp{unit}" if data_type.tz else f"timestamp_ntz{unit}"
     if pa.types.is_large_string(data_type) or pa.types.is_string(data_type):
         return "string"
     if pa.types.is_large_binary(data_type) or pa.types.is_binary(data_type):
@@ -98,6 +110,13 @@ def _all(columns: Mapping[str, str], declared: Iterable[str] | None) -> dict[str
     """Known columns, and the declared ones that no file had so far."""
     lower = {name.lower() for name in columns}
     return dict(columns) | {name: "" for name in declared or () if name.lower() not in lower}
+
+
+def _has_spark_types(dataset: str, path: Path, found: Mapping[str, str]) -> None:
+    for name, found_kind in found.items():
+        if found_kind.endswith("[ns]"):
+            reason = "is a timestamp in nanoseconds: Spark reads it only with a declared schema"
+            raise FileSchemaError(dataset, str(path), name, reason)
 
 
 def _same_names(

@@ -38,8 +38,8 @@ def judge(context: Context, name: str) -> Freshness:
         return Freshness(True, "never refreshed")
     reason = (
         _table(context, name, last)
-        or _code(context, dataset, last)
         or _settings(settings(context, dataset), last.settings)
+        or _code(context, dataset, last)
         or _inputs(context, dataset, last)
     )
     return Freshness(reason is not None, reason or f"up to date at version {last.version}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headrace.catalog import TableNotFoundError
-from headrace.engine import Reference, files, messages
+from headrace.engine import Reference
 from headrace.engine.references import plan_of
 from headrace.errors import HeadraceError
 from headrace.pipeline import graph
@@ -51,11 +51,9 @@ def with_sources(
             found[flow.name] = (waiting,)
             deferred = True
             continue
-        plan = plan_of(frame)
         if plans is not None:
-            plans[flow.name] = plan
-        declared = _declared(context, plan)
-        found[flow.name] = tuple(_source(context, each, declared) for each in references)
+            plans[flow.name] = plan_of(frame)
+        found[flow.name] = tuple(_source(context, each) for each in references)
     return replace(dataset, sources=found, deferred=deferred)
 
 
@@ -114,28 +112,13 @@ def call(context: Context, dataset: Dataset, flow: Flow) -> DataFrame:
 def _source(context: Context, reference: Reference, declared: dict[str, tuple[str, ...]]) -> Source:
     """What a reference stands for: a temporary view, a table, or a path."""
     if reference.kind == "path":
-        columns = declared.get(reference.name)
+        columns = column_names(reference.schema) if reference.schema else None
         return Source("path", reference.name, reference.streaming, reference, columns)
     view = context.names.view(reference.name)
     if view is not None:
         return Source("view", view, reference.streaming, reference)
     name = context.names.table(reference.name)
     return Source("table", name, reference.streaming, reference)
-
-
-def _declared(context: Context, plan: Relation) -> dict[str, tuple[str, ...]]:
-    """Columns of each path whose read declares a schema."""
-    found = {}
-    for message in messages.descendants(plan):
-        if message.DESCRIPTOR.name != "DataSource":
-            continue
-        source: Any = message
-        paths = [*source.paths, *(v for k, v in source.options.items() if k.lower() == "path")]
-        if source.schema:
-            for path in paths:
-                place = files.absolute(path, context.workspace.paths.root)
-                found[place] = column_names(source.schema)
-    return found
 
 
 def column_names(schema: str) -> tuple[str, ...]:

@@ -130,11 +130,8 @@ def _run_batch(
     replaces: bool,
 ) -> Outcome:
     number = now.batch + 1
-    raw = tuple(
-        (key, context.workspace.lineage.fingerprint(path))
-        for key, paths in batch.files.items()
-        for path in paths
-    )
+    raw = _fingerprints(context, batch.files)
+    corrupt = _fingerprints(context, batch.corrupt)
 
     def inputs(recording: Recording) -> dict[str, dict[str, Any]]:
         read = {each.name: each.version for each in recording.reads if each.kind == "table"}
@@ -159,7 +156,7 @@ def _run_batch(
         lakehouse.Transaction(streams.app_id(context, dataset, now.epoch), number),
         lambda: _batch_frame(context, dataset, batch, is_new=replaces or number == 0),
         inputs,
-        files=tuple(_stream_file(key, file, number) for key, file in raw),
+        files=tuple(_stream_file(key, file, number) for key, file in (*raw, *corrupt)),
         raw_files=tuple(dict.fromkeys(file for _, file in raw)),
     ).run()
 
@@ -169,7 +166,7 @@ def _batch_frame(context: Context, dataset: Dataset, batch: Batch, *, is_new: bo
 
     A flow without news takes part only where the table is made: it decides on the columns too.
     """
-    _create_views(context, dataset)
+    not any(batch.files.values()) and not any(part.files for part in batch.slices.values())
     frames = []
     for flow in dataset.flows:
         news, bindings = False, {}
@@ -188,6 +185,16 @@ def _batch_frame(context: Context, dataset: Dataset, batch: Batch, *, is_new: bo
     if not is_new:
         frames = [shape.fitted(context, dataset, frame) for frame in frames]
     return reduce(lambda left, right: left.unionByName(right), frames)
+
+
+def _fingerprints(
+    context: Context, files: Mapping[str, tuple[Path, ...]]
+) -> list[tuple[str, RawFile]]:
+    return [
+        (key, context.workspace.lineage.fingerprint(path))
+        for key, paths in files.items()
+        for path in paths
+    ]
 
 
 def _stream_batch(key: str, batch: Batch) -> StreamBatch:

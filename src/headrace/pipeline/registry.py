@@ -191,6 +191,5 @@ def relative(file: str, root: Path) -> str:
 
 
 def _is_project_code(file: Path, root: Path) -> bool:
-    # A virtual environment inside the project is not project code.
-    path = file.absolute()
-    return path.is_relative_to(root) and "site-packages" not in path.parts
+    # A virtual environment inside the project is not project code, nor is "<frozen os>".
+    return file.is_absolute() and file.is_relative_to(root) and "site-packages" not in file.parts

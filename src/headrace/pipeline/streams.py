@@ -91,16 +91,28 @@ class Slice:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one batch reads, by key of the source."""
+    """What one batch reads, by key of the source.
+
+    Attributes:
+        files: raw files.
+        slices: versions of tables.
+        more: something is left for another batch.
+        corrupt: raw files that count as read although they cannot be.
+    """
 
     files: Mapping[str, tuple[Path, ...]]
     slices: Mapping[str, Slice]
     more: bool = False
+    corrupt: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Nothing is new."""
-        return not any(self.files.values()) and not any(s.files for s in self.slices.values())
+        return not (
+            any(self.files.values())
+            or any(self.corrupt.values())
+            or any(part.files for part in self.slices.values())
+        )
 
 
 def sources(context: Context, dataset: Dataset) -> list[StreamSource]:
@@ -227,6 +239,7 @@ def check_files(
         FileSchemaError: the columns of a file are not those of the files before it.
     """
     files = dict(batch.files)
+    corrupt: dict[str, tuple[Path, ...]] = {}
     schemas = dict(now.schemas)
     for source in sources(context, dataset):
         if source.source.kind == "path" and source.source.reference.format in (None, "parquet"):
@@ -238,10 +251,10 @@ def check_files(
                 merge=source.flag("mergeSchema"),
                 skip_corrupt=source.flag("ignoreCorruptFiles"),
             )
-            files[source.key] = checked.paths
+            files[source.key], corrupt[source.key] = checked.paths, checked.corrupt
             if checked.schema is not None:
                 schemas[source.key] = checked.schema
-    return Batch(files, batch.slices, batch.more), schemas
+    return Batch(files, batch.slices, batch.more, corrupt), schemas
 
 
 def positions(now: State, batch: Batch) -> dict[str, int]:
