@@ -22,8 +22,9 @@ def command(directory: Path, serve: bool, as_json: bool) -> None:
     deploys it, and moves live traffic to a better version. Ends with a summary.
     """
     from headrace.cli.output import StepPrinter, Telling, echo_json, quiet_observer
+    from headrace.cli.summary import show
+    from headrace.demo.facts import facts
     from headrace.demo.story import tell
-    from headrace.demo.summary import facts, show
 
     telling = Telling(silent=as_json)
     with ExitStack() as stack:

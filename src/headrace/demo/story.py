@@ -200,10 +200,8 @@ def _logged(workspace: Workspace, table: str, prediction: str) -> bool:
     entry = workspace.catalog.find(table)
     if entry is None or entry.location is None:
         return False
-    import pyarrow.compute as pc
-
     found = lakehouse.read(
-        entry.location, columns=["prediction_id"], filter=pc.field("prediction_id") == prediction
+        entry.location, columns=["prediction_id"], filter=f"prediction_id = '{prediction}'"
     )
     return bool(found.num_rows)
 

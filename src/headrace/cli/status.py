@@ -1,0 +1,135 @@
+"""``headrace status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli.options import debug_option, json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.project.status import ModelStatus, TableStatus
+    from headrace.project.store import RunRecord
+    from headrace.promotion import Verdict
+    from headrace.serving import EndpointStatus
+
+
+@click.command()
+@json_option
+@debug_option
+def command(as_json: bool) -> None:
+    """Show tables with their versions, models with their champion, and endpoints."""
+    from headrace.cli.output import echo_json
+    from headrace.project.config import load_project
+    from headrace.project.status import status
+    from headrace.workspace import open_workspace
+
+    workspace = open_workspace()
+    found = status(workspace, load_project(workspace.paths))
+    if as_json:
+        echo_json(found.as_json())
+        return
+    show_tables(found.tables)
+    show_models(found.models)
+    show_endpoints(found.endpoints)
+    _show_run(found.last_run)
+
+
+def show_tables(tables: Sequence[TableStatus]) -> None:
+    """Tables with version, rows and age."""
+    from headrace.cli.output import table
+
+    table(
+        "Tables",
+        ["table", "version", "rows", "changed"],
+        [
+            (
+                each.name,
+                "gone" if each.version is None else each.version,
+                "" if each.rows is None else f"{each.rows:,}",
+                each.changed_at.strftime("%Y-%m-%d %H:%M:%S UTC") if each.changed_at else "",
+            )
+            for each in tables
+        ],
+        right="version,rows",
+    )
+
+
+def show_models(models: Sequence[ModelStatus]) -> None:
+    """Models with champion and challenger on the gate's metric, and the verdict."""
+    from headrace.cli.output import table
+
+    rows = []
+    for model in models:
+        verdict = model.verdict
+        if verdict is None:
+            rows.append((model.name, model.champion or "none", "", "", "", "not judged yet"))
+            continue
+        difference = verdict.difference
+        rows.append(
+            (
+                model.name,
+                model.champion or "none",
+                f"version {verdict.version}: {verdict.candidate:.4f}",
+                ""
+                if difference is None
+                else f"version {verdict.champion}: {difference.champion:.4f}",
+                verdict.metric,
+                ("promoted: " if verdict.promoted else "refused: ") + _why(verdict),
+            )
+        )
+    table(
+        "Models",
+        ["model", "in production", "challenger", "champion before", "metric", "verdict"],
+        rows,
+    )
+
+
+def _why(verdict: Verdict) -> str:
+    from headrace.promotion.verdict import gain_text
+
+    if verdict.reasons:
+        return "; ".join(verdict.reasons)
+    return gain_text(verdict.difference) if verdict.difference else "meets every bound"
+
+
+def show_endpoints(endpoints: Sequence[EndpointStatus]) -> None:
+    """Deployments with their share of the traffic and what they answered."""
+    from headrace.cli.output import table
+
+    table(
+        "Endpoints",
+        ["endpoint", "state", "deployment", "version", "share", "served", "failed", "rejected"],
+        [
+            (
+                endpoint.name,
+                endpoint.state if deployment is endpoint.deployments[0] else "",
+                f"{deployment.colour} {deployment.state}",
+                deployment.version,
+                f"{deployment.share} %",
+                f"{deployment.served:,}",
+                deployment.failed,
+                deployment.rejected,
+            )
+            for endpoint in endpoints
+            for deployment in endpoint.deployments
+        ],
+        right="version,share,served,failed,rejected",
+    )
+
+
+def _show_run(run: RunRecord | None) -> None:
+    if run is None:
+        click.echo("Never run.  Next:  headrace run")
+        return
+    when = run.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    if run.state == "running":
+        click.echo(f"A run that began {when} is in progress or was killed.  Next:  headrace run")
+    elif run.state == "failed":
+        failed = [step for step, state, _ in run.steps if state == "failed"]
+        click.echo(f"The last run ({when}) failed at {', '.join(failed)}.  Next:  headrace run")
+    else:
+        click.echo(f"The last run ({when}) finished.  Next:  headrace plan")

@@ -1,0 +1,71 @@
+"""The end of the demo on a terminal: what is there now, and what to type next."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from headrace.cli.output import console, table
+from headrace.cli.status import show_endpoints, show_models, show_tables
+from headrace.demo.facts import now
+from headrace.demo.story import ENDPOINT, PREDICTIONS
+
+if TYPE_CHECKING:
+    from headrace.demo.story import Story
+
+
+def show(story: Story) -> None:
+    """Print the summary."""
+    from headrace.trace.render import print_trace
+
+    out = console()
+    print_trace(story.trace, out)
+    out.rule("[bold]What is there now")
+    state = now(story)
+    show_tables(state.tables)
+    show_models(state.models)
+    show_endpoints(state.endpoints)
+    _show_traffic(story)
+    _show_next(story)
+
+
+def _show_traffic(story: Story) -> None:
+    tally = story.traffic
+    path = "  ".join(
+        "/".join(f"{colour} {share}" for colour, share in shares.items()) for shares in story.shares
+    )
+    table(
+        "Live traffic during the shift",
+        ["requests served", "failed", "by version", "median", "split in percent, in order"],
+        [
+            (
+                f"{tally.served:,}",
+                tally.failed,
+                ", ".join(
+                    f"{version}: {count:,}" for version, count in sorted(tally.versions.items())
+                ),
+                f"{statistics.median(tally.milliseconds):.1f} ms",
+                path,
+            )
+        ],
+    )
+
+
+def _show_next(story: Story) -> None:
+    root = story.workspace.paths.root
+    shown = root.name if root.parent == root.parent.cwd() else root
+    prediction = story.traffic.last_prediction
+    lines = [
+        f"cd {shown}",
+        "headrace status",
+        "headrace run                       # does nothing: everything is fresh",
+        f"headrace trace {prediction}",
+        f"headrace up                        # then POST /endpoints/{ENDPOINT}/invocations",
+        "mlflow ui --backend-store-uri sqlite:///.headrace/headrace.db",
+        f"python -c \"import deltalake; print(deltalake.DeltaTable('warehouse/main/"
+        f"{PREDICTIONS.replace('.', '/')}').to_pandas())\"",
+    ]
+    out = console()
+    out.print(f"\n[bold]Done in {story.seconds:.0f} s.[/] Next, with .venv/bin on the PATH:")
+    for line in lines:
+        out.print("  " + line, markup=False, soft_wrap=True)

@@ -1,0 +1,142 @@
+"""A project as it is: tables, models, endpoints, predictions, and the last run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from headrace import lakehouse
+from headrace.clock import iso
+from headrace.project import store
+from headrace.promotion import last_verdict
+from headrace.registry import champion, versions
+from headrace.serving import endpoint_names, endpoint_status
+
+if TYPE_CHECKING:
+    from headrace.project.config import Project
+    from headrace.promotion import Verdict
+    from headrace.serving import EndpointStatus
+    from headrace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """A Delta table of the catalog.
+
+    Attributes:
+        version: its newest Delta version; ``None`` if its log is gone.
+        rows: of that version.
+        changed_at: when that version was committed.
+    """
+
+    name: str
+    version: int | None
+    rows: int | None
+    changed_at: datetime | None
+    location: str
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """A model of the project: which version is in production, and what the gate said last."""
+
+    name: str
+    versions: int
+    champion: int | None
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything ``headrace status`` shows."""
+
+    project: str
+    root: str
+    tables: tuple[TableStatus, ...]
+    models: tuple[ModelStatus, ...]
+    endpoints: tuple[EndpointStatus, ...]
+    last_run: store.RunRecord | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The status as plain values."""
+        return {
+            "project": self.project,
+            "root": self.root,
+            "tables": [
+                {
+                    "name": table.name,
+                    "version": table.version,
+                    "rows": table.rows,
+                    "changed_at": iso(table.changed_at) if table.changed_at else None,
+                    "location": table.location,
+                }
+                for table in self.tables
+            ],
+            "models": [
+                {
+                    "name": model.name,
+                    "versions": model.versions,
+                    "champion": model.champion,
+                    "verdict": model.verdict.as_json() if model.verdict else None,
+                }
+                for model in self.models
+            ],
+            "endpoints": [endpoint.as_json() for endpoint in self.endpoints],
+            "last_run": self._run_json(),
+        }
+
+    def _run_json(self) -> dict[str, Any] | None:
+        run = self.last_run
+        if run is None:
+            return None
+        return {
+            "id": run.id,
+            "state": run.state,
+            "started_at": iso(run.started_at),
+            "finished_at": iso(run.finished_at) if run.finished_at else None,
+            "steps": [
+                {"step": step, "state": state, "message": message}
+                for step, state, message in run.steps
+            ],
+        }
+
+
+def status(workspace: Workspace, project: Project) -> Status:
+    """Read the stores; runs no query and starts no engine."""
+    recorded = set(endpoint_names(workspace))
+    return Status(
+        project=project.name,
+        root=str(workspace.paths.root),
+        tables=tuple(_tables(workspace)),
+        models=tuple(_model(workspace, name) for name in project.models),
+        endpoints=tuple(
+            endpoint_status(workspace, name) for name in project.endpoints if name in recorded
+        ),
+        last_run=store.last_run(workspace.store),
+    )
+
+
+def _tables(workspace: Workspace) -> list[TableStatus]:
+    found = []
+    for entry in workspace.catalog.list():
+        if entry.location is None:
+            continue
+        version = lakehouse.latest_version(entry.location)
+        if version is None:
+            found.append(TableStatus(str(entry.name), None, None, None, entry.location))
+            continue
+        newest = lakehouse.history(entry.location, limit=1)[0]
+        rows = lakehouse.row_count(entry.location)
+        found.append(TableStatus(str(entry.name), version, rows, newest.timestamp, entry.location))
+    return found
+
+
+def _model(workspace: Workspace, name: str) -> ModelStatus:
+    holder = champion(workspace, name)
+    return ModelStatus(
+        name,
+        len(versions(workspace, name)),
+        holder.version if holder else None,
+        last_verdict(workspace, name),
+    )
