@@ -6,6 +6,7 @@ One table, ``SETTINGS``, feeds the code, ``headrace doctor`` and ``docs/settings
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,22 @@ class Setting:
 SETTINGS: Final = {
     setting.name: setting
     for setting in (
-        Setting("HEADRACE_PROJECT", "", "The project directory; else the nearest headrace.yaml upwards."),
-        Setting("HEADRACE_CONF", "", "Pipeline configuration that overrides the files: key=value;key=value."),
-        Setting("HEADRACE_DATABASE", "", "SQLAlchemy URL of the database; else SQLite inside the project."),
-        Setting("HEADRACE_ENGINE", "sail", "Spark Connect engine: sail (embedded), or an sc:// address."),
+        Setting(
+            "HEADRACE_PROJECT", "", "The project directory; else the nearest headrace.yaml upwards."
+        ),
+        Setting(
+            "HEADRACE_CONF",
+            "",
+            "Pipeline configuration that overrides the files: key=value;key=value.",
+        ),
+        Setting(
+            "HEADRACE_DATABASE",
+            "",
+            "SQLAlchemy URL of the database; else SQLite inside the project.",
+        ),
+        Setting(
+            "HEADRACE_ENGINE", "sail", "Spark Connect engine: sail (embedded), or an sc:// address."
+        ),
         Setting("HEADRACE_HOST", "127.0.0.1", "Address that `headrace up` listens on."),
         Setting("HEADRACE_PORT", "8351", "Port of the scoring plane."),
         Setting("HEADRACE_LOG", "warning", "Level of the log on standard error."),
@@ -72,6 +85,24 @@ class Secret:
         return "Secret(***)"
 
     __str__ = __repr__
+
+
+class PathNotSupportedError(HeadraceError):
+    """A directory whose name the engines spell in different ways."""
+
+    code = "path_not_supported"
+
+    def __init__(self, path: Path, characters: str) -> None:
+        self.path = path
+        self.characters = characters
+        super().__init__(
+            "Tables cannot be kept under this path.",
+            where=str(path),
+            why="Spark engines and Delta writers encode "
+            + ", ".join("a space" if one == " " else f'"{one}"' for one in characters)
+            + " differently, and would write to another directory without a word",
+            next="move it to a path of ASCII letters, digits and . _ - + = @ ~ ,",
+        )
 
 
 class ProjectNotFoundError(HeadraceError):
@@ -146,6 +177,18 @@ class Paths:
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o700)
         self.warehouse.mkdir(exist_ok=True)
+
+
+def check_path(path: Path) -> Path:
+    """The absolute path, if every engine finds a table below it under that very name.
+
+    Raises:
+        PathNotSupportedError: it has a space, a percent sign, a letter outside ASCII or the like.
+    """
+    absolute = path.absolute()
+    if odd := sorted(set(re.findall(r"[^A-Za-z0-9/._+=@~,-]", str(absolute)))):
+        raise PathNotSupportedError(absolute, "".join(odd))
+    return absolute
 
 
 def find_project(start: Path | None = None) -> Paths:

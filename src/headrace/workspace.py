@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from headrace.catalog import Catalog, Lineage, Store
+from headrace.catalog import Catalog, Lineage, Store, openlineage
 from headrace.catalog.mlflow_tables import ensure_mlflow_tables
-from headrace.settings import Paths, find_project
+from headrace.catalog.store import driver_url
+from headrace.settings import Paths, check_path, find_project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,11 +45,15 @@ class Workspace:
         self.store = Store.open(paths.database_url)
         self.catalog = Catalog(self.store, paths.warehouse)
         self.lineage = Lineage(self.store)
+        self._emitter: openlineage.Emitter | None = None
+        if openlineage.configured():
+            self._emitter = openlineage.Emitter(f"headrace.{paths.root.name}")
+            self.lineage.subscribe(self._emitter)
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's tracking and registry URI: the database."""
-        return self.paths.database_url
+        """MLflow's tracking and registry URI: the database, with our driver."""
+        return driver_url(self.paths.database_url)
 
     @cached_property
     def engine(self) -> Engine:
@@ -100,6 +105,8 @@ class Workspace:
             _open.pop((os.getpid(), self.paths.root), None)
         if "engine" in self.__dict__:
             self.engine.stop()
+        if self._emitter is not None:
+            self._emitter.close()
         self.store.close()
 
 
@@ -110,10 +117,12 @@ def open_workspace(root: Path | None = None) -> Workspace:
 
     Raises:
         ProjectNotFoundError: no directory on the way up holds ``headrace.yaml``.
+        PathNotSupportedError: the project lies under a path that engines spell differently.
         DatabaseUnavailableError: the database cannot be opened.
         DatabaseTooNewError: a newer Headrace has migrated it.
     """
     paths = find_project(root)
+    check_path(paths.root)
     key = (os.getpid(), paths.root)
     with _lock:
         if key not in _open:

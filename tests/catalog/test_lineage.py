@@ -213,7 +213,7 @@ def test_processes_record_together(url: str, tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=120)
+        worker.join(timeout=300)
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     store = Store.open(url)
     found = Lineage(store).operations()

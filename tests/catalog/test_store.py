@@ -194,6 +194,7 @@ def _count_up(url: str, times: int) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_processes_take_turns_from_read_to_write(url: str) -> None:
     """Each transaction reads, then writes what it read: no update is lost, none deadlocks."""
     store = Store.open(url)
@@ -204,7 +205,7 @@ def test_processes_take_turns_from_read_to_write(url: str) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=120)
+        worker.join(timeout=300)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     with store.reading() as connection:
         assert connection.scalar(select(migrations.applied.c.name).limit(1)) == "60"
@@ -235,6 +236,7 @@ def _hold(url: str, path: str, worker: int) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_a_lock_is_held_by_one_process_at_a_time(url: str, tmp_path: Path) -> None:
     Store.open(url).close()
     context = multiprocessing.get_context("spawn")
@@ -243,7 +245,7 @@ def test_a_lock_is_held_by_one_process_at_a_time(url: str, tmp_path: Path) -> No
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=120)
+        worker.join(timeout=300)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert sorted(written.read_text()) == sorted("012" * 20)
 

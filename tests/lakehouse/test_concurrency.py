@@ -59,7 +59,7 @@ def at_once(target: Callable[..., None], location: Path, writers: int = 4) -> No
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=120)
+        process.join(timeout=300)
     assert [process.exitcode for process in processes] == [0] * writers
 
 

@@ -263,3 +263,18 @@ def test_any_time_zone_is_stored_as_utc(tmp_path: Path, zone: str) -> None:
     stored = lakehouse.read(tmp_path / "table")
     assert stored.schema.field("at").type == pyarrow.timestamp("us", "UTC")
     assert stored.column("at").to_pylist() == [moment, moment]
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a%20b", "a*", "a{b}", "a\nb"])
+def test_a_path_that_the_library_mistakes(tmp_path: Path, make_rows: MakeRows, name: str) -> None:
+    with pytest.raises(lakehouse.StorageError, match="cannot address"):
+        lakehouse.write(tmp_path / name, make_rows())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "ä", "100%", "a+b", "a#b", "a?b", "a&b", "a=b", "a'b"])
+def test_other_odd_paths_work(tmp_path: Path, make_rows: MakeRows, name: str) -> None:
+    location = tmp_path / name / "t"
+    lakehouse.write(location, make_rows())
+    assert lakehouse.read(location).num_rows == 10
+    assert Path(lakehouse.files(location)[0].path).exists()

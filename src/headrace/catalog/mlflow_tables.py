@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import create_engine, inspect
 
+from headrace.crash import crash_point
+
 if TYPE_CHECKING:
     from headrace.catalog.store import Store
 
@@ -36,6 +38,7 @@ def ensure_mlflow_tables(store: Store) -> None:
             with store.begin() as connection:
                 for statement in statements:
                     connection.exec_driver_sql(statement)
+                crash_point("mlflow-tables")
         else:
             _initialize(store.engine)
 

@@ -39,6 +39,7 @@ from headrace.catalog.errors import DatabaseUnavailableError
 metadata: Final = MetaData()
 
 _LOCK_SECONDS: Final = 30
+_POSTGRESQL: Final = ("postgres", "postgresql")
 _READ_ONLY: Final = "headrace_read_only"
 
 
@@ -167,15 +168,19 @@ def insert_or_skip(connection: Connection, table: Table, values: Mapping[str, An
     return connection.execute(statement.returning(literal(1))).first() is not None
 
 
+def driver_url(url: str) -> str:
+    """The address with its driver: of PostgreSQL's several, the one that the extra installs."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if scheme in _POSTGRESQL and separator else url
+
+
 def _engine(url: str) -> Engine:
-    address = make_url(url)
+    address = make_url(driver_url(url))
     if address.get_backend_name() == "sqlite":
         engine = create_engine(address, connect_args={"timeout": _LOCK_SECONDS})
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    if address.drivername == "postgresql":
-        address = address.set(drivername="postgresql+psycopg")
     return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
 
 

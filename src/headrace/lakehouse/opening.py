@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ from headrace.lakehouse.errors import (
     StorageFullError,
     TableSchemaError,
 )
+from headrace.lakehouse.retry import is_conflict
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
+_ODD = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]{}<>|^*`\"\\\n]")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
 _SCHEMA_WORDS = ("cast error", "partition column(s) not found", "cannot cast")
@@ -31,11 +34,19 @@ _DAMAGE_WORDS = (
 
 
 def directory(location: str | Path) -> Path:
-    """The absolute directory of a table, given as a path or a ``file:`` address."""
+    """The absolute directory of a table, given as a path or a ``file:`` address.
+
+    Raises:
+        StorageError: the path has characters that the Delta library mistakes.
+    """
     text = str(location)
     if text.startswith("file:"):
         text = unquote(urlparse(text).path)
-    return Path(text).absolute()
+    path = Path(text).absolute()
+    if odd := _ODD.search(str(path)):
+        # The library ends with a panic on some of these, and on others reads elsewhere.
+        raise StorageError(str(path), f'the Delta library cannot address "{odd[0]}" in a path')
+    return path
 
 
 def open_table(location: str | Path, version: int | None = None) -> DeltaTable:
@@ -60,7 +71,6 @@ def open_table(location: str | Path, version: int | None = None) -> DeltaTable:
 def delta_errors(location: Path) -> Iterator[None]:
     """Raise the library's errors as ours. Conflicts pass through: ``retry`` handles them."""
     from deltalake.exceptions import (
-        CommitFailedError,
         DeltaError,
         SchemaMismatchError,
         TableNotFoundError,
@@ -68,15 +78,13 @@ def delta_errors(location: Path) -> Iterator[None]:
 
     try:
         yield
-    except CommitFailedError as error:
-        if _is_full(error):
-            raise StorageFullError(str(location), _first_line(error)) from error
-        raise
     except SchemaMismatchError as error:
         raise TableSchemaError(str(location), _first_line(error)) from error
     except TableNotFoundError as error:
         raise NotADeltaTableError(str(location), _first_line(error)) from error
     except (DeltaError, OSError, ValueError) as error:
+        if is_conflict(error) and not _is_full(error):
+            raise
         raise _translated(location, error) from error
     except Exception as error:
         # The library's Arrow layer raises plain exceptions; every other kind is not its own.
