@@ -109,7 +109,7 @@ def call(context: Context, dataset: Dataset, flow: Flow) -> DataFrame:
     return frame
 
 
-def _source(context: Context, reference: Reference, declared: dict[str, tuple[str, ...]]) -> Source:
+def _source(context: Context, reference: Reference) -> Source:
     """What a reference stands for: a temporary view, a table, or a path."""
     if reference.kind == "path":
         columns = column_names(reference.schema) if reference.schema else None

@@ -166,7 +166,12 @@ def _batch_frame(context: Context, dataset: Dataset, batch: Batch, *, is_new: bo
 
     A flow without news takes part only where the table is made: it decides on the columns too.
     """
-    not any(batch.files.values()) and not any(part.files for part in batch.slices.values())
+    has_rows = any(batch.files.values()) or any(part.files for part in batch.slices.values())
+    if not has_rows and not is_new:
+        # Every file of the batch is corrupt and left out.
+        columns = context.spark.table(dataset.name).schema
+        return context.spark.createDataFrame([], columns)
+    _create_views(context, dataset)
     frames = []
     for flow in dataset.flows:
         news, bindings = False, {}
