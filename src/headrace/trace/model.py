@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from headrace.engine import reads_of_run
 from headrace.trace import raw
 from headrace.trace.graph import Builder, Node
 from headrace.trace.upstream import Upstream
+from headrace.tracking.store import last
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -170,7 +172,7 @@ class Models:
     def _code(self, run_node: str, tags: Mapping[str, str]) -> None:
         commit = tags.get("mlflow.source.git.commit")
         bundle = tags.get("headrace.code_digest")
-        source = tags.get("mlflow.source.name")
+        source = self._training_source(run_node, tags) or tags.get("mlflow.source.name")
         if not (commit or bundle or source):
             return
         facts = {
@@ -180,9 +182,15 @@ class Models:
             "source": source,
         }
         node_id = f"code:{bundle or commit or source}"
-        title = f"code {(bundle or commit or '')[:12] or source}"
+        title = f"code {source or (bundle or commit or '')[:12]}"
         self._graph.add(Node(node_id, "code", "model", title, facts))
         self._graph.link(run_node, node_id, "ran")
+
+    def _training_source(self, run_node: str, tags: Mapping[str, str]) -> str | None:
+        """``file.py:function`` of a model of the project."""
+        run_id = run_node.removeprefix("run:")
+        record = last(self._workspace.store, tags.get("headrace.model", ""), run_id=run_id)
+        return None if record is None else str(json.loads(record.spec)["train"])
 
     def _environment(self, run_node: str, tags: Mapping[str, str]) -> None:
         digest = tags.get("headrace.environment_digest")

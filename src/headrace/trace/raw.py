@@ -75,26 +75,28 @@ def narrow(files: Sequence[RawFile], entity: Entity | None, why_not: str = "") -
     if entity is None or not entity.columns:
         return _all(files, why_not or "the key of the row is not known")
     kept: list[tuple[RawFile, int | None]] = []
-    reasons: Counter[str] = Counter()
-    by: Counter[str] = Counter()
+    reasons: dict[str, None] = {}
+    times: set[str] = set()
     for file in files:
         try:
-            rows, looked_at = count_rows(Path(file.path), entity)
+            count = count_rows(Path(file.path), entity)
         except CannotNarrowError as error:
-            reasons[error.reason] += 1
+            reasons[error.reason] = None
             kept.append((file, None))
             continue
-        by[looked_at] += 1
-        if rows:
-            kept.append((file, rows))
-    unread = sum(reasons.values())
-    if unread == len(files):
-        return _all(files, "; ".join(sorted(reasons)))
-    if not any(rows for _, rows in kept) and not unread:
+        times.update(count.times)
+        if count.rows:
+            kept.append((file, count.rows))
+    unread = [file for file, rows in kept if rows is None]
+    if len(unread) == len(files):
+        return _all(files, "; ".join(reasons))
+    if not kept:
         return _all(files, f"no file holds rows of {entity}")
-    how = f"rows of {entity}, by {', '.join(sorted(by))}"
+    how = f"rows of {entity if times else key_text(entity.columns)}"
+    if times:
+        how += f" by {' or '.join(sorted(times))}"
     if unread:
-        how += f"; {unread} kept unread: {'; '.join(sorted(reasons))}"
+        how += f"; {len(unread):,} kept unread: {'; '.join(reasons)}"
     return Narrowed(tuple(kept), len(files) - len(kept), how, narrowed=True)
 
 

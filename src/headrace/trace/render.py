@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.trace.graph import BRANCHES, Node, Trace
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
     from rich.tree import Tree
+
+Facts = Mapping[str, Any]
 
 _SHOWN_FILES = 10
 
-#: Facts that a line shows beside its title, by kind of node, in this order.
-_SHOWN = {
-    "prediction": ("values", "score", "prediction", "scored_at", "requested_at"),
-    "row": (),
-    "request": ("inputs", "match"),
-    "deployment": ("colour", "state"),
-    "model": ("model_id", "registered_at"),
-    "run": ("experiment", "started_at", "metrics"),
-    "code": ("commit", "bundle", "source"),
-    "environment": ("packages", "digest"),
-    "table": ("rows", "lineage"),
-    "files": (),
-}
+#: Metrics that a run is known by, best known first.
+_HEADLINES = (
+    "holdout_average_precision",
+    "holdout_roc_auc",
+    "holdout_rmse",
+    "holdout_mae",
+)
 
 
 def print_trace(trace: Trace, console: Console | None = None) -> None:
@@ -67,32 +65,70 @@ def _grow(trace: Trace, parent: Tree, node: Node, seen: set[str], branch: str) -
         _grow(trace, grown, cause, seen, cause.branch)
 
 
-def _line(node: Node) -> Any:
+def _line(node: Node) -> Text:
     from rich.text import Text
 
     line = Text(node.title, style="bold")
-    shown = [text for name in _SHOWN[node.kind] if (text := _fact(name, node.facts.get(name)))]
+    shown = [text for text in _FACTS[node.kind](node.facts) if text]
     if shown:
         line.append("  " + "  ".join(shown), style="not bold")
     return line
 
 
-def _fact(name: str, value: Any) -> str:
-    if value is None or value == {}:
-        return ""
-    if isinstance(value, dict):
-        return " ".join(f"{key}={_number(each)}" for key, each in value.items())
-    if name == "rows" and isinstance(value, int):
-        return f"{value:,} rows"
-    if name == "packages":
-        return f"{value:,} packages"
-    if name in ("score", "prediction", "colour", "state", "commit", "bundle", "digest"):
-        return f"{name} {_number(value)}"
-    return str(value)
+def _prediction(facts: Facts) -> list[str]:
+    values = facts.get("values") or {"score": facts.get("score")}
+    when = facts.get("scored_at") or facts.get("requested_at") or ""
+    return [*(f"{name} {_number(value)}" for name, value in values.items()), str(when)]
 
 
-def _number(value: Any) -> str:
+def _run(facts: Facts) -> list[str]:
+    metrics = facts.get("metrics") or {}
+    shown = [name for name in _HEADLINES if name in metrics] or list(metrics)
+    told = [f"{name} {_number(metrics[name])}" for name in shown[:2]]
+    return [str(facts.get("missing") or facts.get("started_at") or ""), *told]
+
+
+def _code(facts: Facts) -> list[str]:
+    commit, bundle = facts.get("commit"), facts.get("bundle")
+    changed = " with uncommitted changes" if facts.get("dirty") else ""
+    return [
+        f"commit {commit[:12]}{changed}" if commit else "",
+        f"bundle sha256 {bundle[:12]}" if bundle else "",
+    ]
+
+
+def _table(facts: Facts) -> list[str]:
+    rows = facts.get("rows")
+    counted = plural(rows, "row") if isinstance(rows, int) else str(rows or "")
+    return [counted, str(facts.get("lineage") or "")]
+
+
+#: What a line says beside its title, by kind of node.
+_FACTS: Final[dict[str, Callable[[Facts], list[str]]]] = {
+    "prediction": _prediction,
+    "row": lambda _: [],
+    "request": lambda facts: [str(facts.get("match") or "")],
+    "deployment": lambda _: [],
+    "model": lambda facts: [str(facts.get("missing") or facts.get("model_id") or "")],
+    "run": _run,
+    "code": _code,
+    "environment": lambda _: [],
+    "table": _table,
+    "files": lambda _: [],
+}
+
+
+def _number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "row"), plural(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _add_files(parent: Tree, node: Node) -> None:
@@ -105,7 +141,7 @@ def _add_files(parent: Tree, node: Node) -> None:
     files = facts["files"] if facts["narrowed"] else []
     files = files or facts["files"][: 1 if facts["count"] == 1 else 0]
     for file in files[:_SHOWN_FILES]:
-        rows = f"  {file['rows']:,} rows" if "rows" in file else ""
+        rows = f"  {plural(file['rows'], 'row')}" if "rows" in file else ""
         line = Text(file["path"].rpartition("/")[2], style="bold")
         line.append(f"  {size_text(file['size'])}{rows}", style="not bold")
         line.append(f"  sha256 {file['sha256']}", style="dim")

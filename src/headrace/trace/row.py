@@ -69,8 +69,8 @@ def _prediction(
     workspace: Workspace, entry: Entry, version: int, key: dict[str, Any], row: dict[str, Any]
 ) -> Trace:
     graph, table = Builder(), str(entry.name)
-    root = f"prediction:{table}?{key_text(key)}"
-    values = {name: json_value(v) for name, v in row.items() if name not in RECORD_COLUMNS}
+    root = f"prediction:{table}?{key_text(json_row(key))}"
+    values = json_row({n: v for n, v in row.items() if n not in RECORD_COLUMNS and n not in key})
     graph.add(
         Node(
             id=root,
@@ -103,7 +103,7 @@ def _plain(
     if not workspace.lineage.producers(table, version):
         raise NoLineageError(table, version)
     graph = Builder()
-    root = f"row:{table}?{key_text(key)}"
+    root = f"row:{table}?{key_text(json_row(key))}"
     graph.add(
         Node(
             id=root,
@@ -114,7 +114,7 @@ def _plain(
                 "table": table,
                 "version": version,
                 "key": json_row(key),
-                "values": json_row(row),
+                "values": json_row({name: v for name, v in row.items() if name not in key}),
             },
         )
     )

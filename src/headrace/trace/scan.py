@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,23 @@ class CannotNarrowError(Exception):
         self.reason = reason
 
 
-def count_rows(path: Path, entity: Entity) -> tuple[int, str]:
-    """Rows of the entity in its window, and the columns that told.
+@dataclass(frozen=True)
+class Count:
+    """Rows of an entity in one file.
+
+    Attributes:
+        rows: how many.
+        columns: that name the entity.
+        times: that told when; empty if the file has none, and then any time counts.
+    """
+
+    rows: int
+    columns: tuple[str, ...]
+    times: tuple[str, ...]
+
+
+def count_rows(path: Path, entity: Entity) -> Count:
+    """Rows of the entity in its window.
 
     Raises:
         CannotNarrowError: the file is gone, damaged, of another format, or has no such columns.
@@ -45,7 +61,7 @@ def count_rows(path: Path, entity: Entity) -> tuple[int, str]:
     raise CannotNarrowError(f'files "*{path.suffix}" are not looked into')
 
 
-def _count_parquet(path: Path, entity: Entity) -> tuple[int, str]:
+def _count_parquet(path: Path, entity: Entity) -> Count:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -57,12 +73,13 @@ def _count_parquet(path: Path, entity: Entity) -> tuple[int, str]:
             if _can_hold(file.metadata.row_group(index), wanted)
         ]
         if not groups:
-            return 0, _told_by(columns, times)
+            return Count(0, tuple(columns), tuple(times))
         batches = file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=[*columns, *times])
-        return _count(batches, wanted, times, entity), _told_by(columns, times)
+        rows = _count(batches, wanted, times, entity)
+    return Count(rows, tuple(columns), tuple(times))
 
 
-def _count_csv(path: Path, entity: Entity) -> tuple[int, str]:
+def _count_csv(path: Path, entity: Entity) -> Count:
     from pyarrow import csv
 
     delimiter = "\t" if ".tsv" in path.name else ","
@@ -70,7 +87,8 @@ def _count_csv(path: Path, entity: Entity) -> tuple[int, str]:
         columns, times = _columns(reader.schema, entity)
         wanted = _wanted(reader.schema, entity)
         selected = (batch.select([*columns, *times]) for batch in reader)
-        return _count(selected, wanted, times, entity), _told_by(columns, times)
+        rows = _count(selected, wanted, times, entity)
+    return Count(rows, tuple(columns), tuple(times))
 
 
 def _columns(schema: pa.Schema, entity: Entity) -> tuple[list[str], list[str]]:
@@ -95,10 +113,6 @@ def _columns(schema: pa.Schema, entity: Entity) -> tuple[list[str], list[str]]:
     if entity.time in times:
         times = [entity.time]
     return list(entity.columns), times
-
-
-def _told_by(columns: list[str], times: list[str]) -> str:
-    return " and ".join([*columns, *([" or ".join(times)] if times else [])])
 
 
 def _wanted(schema: pa.Schema, entity: Entity) -> dict[str, pa.Scalar]:

@@ -10,6 +10,7 @@ from headrace import clock
 from headrace.errors import HeadraceError
 from headrace.trace import raw
 from headrace.trace.graph import Branch, Builder, Node
+from headrace.trace.render import plural
 
 if TYPE_CHECKING:
     from headrace.catalog import Access, Operation, RawFile
@@ -111,7 +112,9 @@ class Upstream:
         facts = raw.facts(self._workspace.paths, self._workspace.lineage, narrowed)
         shown = raw.shown(self._workspace.paths, directory)
         total = len(files)
-        count = f"{facts['count']:,} of {total:,} files" if facts["left_out"] else _files(total)
+        count = (
+            f"{facts['count']:,} of {total:,} files" if facts["left_out"] else plural(total, "file")
+        )
         group = Node(
             id=f"{node_id}/files:{shown}",
             kind="files",
@@ -187,7 +190,3 @@ def _unlisted_paths(operations: list[Operation], files: Iterable[RawFile]) -> li
 
 def _is_path(access: Access) -> bool:
     return access.kind == "path" and not any(mark in access.name for mark in "*?[{")
-
-
-def _files(count: int) -> str:
-    return f"{count:,} file{'s' if count != 1 else ''}"
