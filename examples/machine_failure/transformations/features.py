@@ -32,7 +32,9 @@ def sensor_features() -> list[Column]:
 )
 def machine_features() -> DataFrame:
     hour = ["machineID", "datetime"]
-    counts = [F.coalesce(F.sum(e).over(past(24)), F.lit(0)).alias(f"{e}_24h") for e in ERRORS]
+    counts = [
+        F.coalesce(F.sum(e).over(past(24)), F.lit(0)).cast("int").alias(f"{e}_24h") for e in ERRORS
+    ]
     # Deviations need two readings: the first hour of each machine has none.
     windows = (
         spark.read.table("bronze.telemetry")
