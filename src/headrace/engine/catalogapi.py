@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
 from headrace.catalog import Entry, TableName
-from headrace.engine import describe, messages
+from headrace.engine import describe
 from headrace.engine.ddl import Names, NewTable
 from headrace.engine.describe import matches, rows
 from headrace.engine.errors import UnsupportedStatementError
@@ -68,7 +68,7 @@ class CatalogApi:
         schema = getattr(request, "db_name", "")
         return (*parts_of(schema), *parts) if schema and len(parts) == 1 else parts
 
-    def _current_catalog(self, request: Any) -> Relation:
+    def _current_catalog(self, _request: Any) -> Relation:
         return _value(self._state.current_catalog)
 
     def _set_current_catalog(self, request: Any) -> None:
@@ -82,7 +82,7 @@ class CatalogApi:
             [(name, None) for name in found if matches(name, request.pattern)],
         )
 
-    def _current_database(self, request: Any) -> Relation:
+    def _current_database(self, _request: Any) -> Relation:
         return _value(self._state.current_schema)
 
     def _set_current_database(self, request: Any) -> None:
@@ -110,7 +110,9 @@ class CatalogApi:
         self._names.create_schema(request.db_name)
 
     def _drop_database(self, request: Any) -> None:
-        self._names.drop_schema(request.db_name, cascade=request.cascade)
+        self._names.drop_schema(
+            request.db_name, cascade=request.cascade, if_exists=request.if_exists
+        )
 
     def _table_rows(self, schema: str, pattern: str) -> list[tuple[Any, ...]]:
         found = [_table_row(entry) for entry in describe.entries(self._state, schema or None)]
@@ -186,9 +188,12 @@ class CatalogApi:
         if request.HasField("schema") and request.schema.struct.fields:
             from pyspark.sql.connect.types import proto_schema_to_pyspark_data_type
 
-            declared = messages.empty(proto_schema_to_pyspark_data_type(request.schema).json())
+            declared = proto_schema_to_pyspark_data_type(request.schema).json()
         table = NewTable(
-            parts, declared, location=request.path or None, comment=request.description or None
+            parts,
+            declared=declared,
+            location=request.path or None,
+            comment=request.description or None,
         )
         self._names.create_table(table, Draft.begin(self._state.id))
         return describe.nothing()
@@ -211,10 +216,10 @@ class CatalogApi:
         self._state.temp_view(self._parts(request)) or self._entry(request)
         return _flag(False)
 
-    def _clear_cache(self, request: Any) -> None:
+    def _clear_cache(self, _request: Any) -> None:
         """Nothing is cached."""
 
-    def _refresh_by_path(self, request: Any) -> None:
+    def _refresh_by_path(self, _request: Any) -> None:
         """Every read lists its files anew."""
 
 

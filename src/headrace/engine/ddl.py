@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from headrace import lakehouse
 from headrace.catalog import TableNotFoundError
 from headrace.engine import describe, messages, sql, target
 from headrace.engine.errors import (
     NotATableError,
     SchemaNotEmptyError,
+    SchemaNotFoundError,
     TableExistsError,
     UnsupportedStatementError,
 )
+from headrace.engine.resolve import is_path
 from headrace.engine.rewrite import require_query
 from headrace.engine.state import GLOBAL_TEMP
 from headrace.engine.writes import Write, Writer
@@ -31,7 +35,9 @@ class NewTable:
 
     Attributes:
         parts: the name as written.
-        rows: the query whose rows it gets, or no rows of the declared columns.
+        rows: the query whose rows it gets.
+        declared: its columns (DDL or JSON) where it gets no rows.
+        comments: what was written about the columns, by name.
         partition_by: its partition columns.
         location: directory of an external table.
         comment: of the table.
@@ -41,7 +47,9 @@ class NewTable:
     """
 
     parts: tuple[str, ...]
-    rows: Relation | None
+    rows: Relation | None = None
+    declared: str | None = None
+    comments: Mapping[str, str] = field(default_factory=dict)
     partition_by: tuple[str, ...] = ()
     location: str | None = None
     comment: str | None = None
@@ -76,9 +84,12 @@ class Names:
         if table.location is not None and not found.registered:
             place = target.at_path(state, table.location)
             found = target.Target(place.location, found.name, False)
-            if table.rows is None:
+            if table.rows is None and table.declared is None:
                 self._adopt(found, table.comment)
                 return
+        if table.declared is not None:
+            self._create_empty(table, found, table.declared, draft)
+            return
         if table.rows is None:
             raise UnsupportedStatementError(
                 "CREATE TABLE without columns",
@@ -97,6 +108,32 @@ class Names:
                 comment=table.comment,
             ),
             draft,
+        )
+
+    def _create_empty(
+        self, table: NewTable, found: target.Target, declared: str, draft: Draft
+    ) -> None:
+        """A table of declared columns. The server would drop their comments."""
+        from pyspark.sql.pandas.types import to_arrow_schema
+
+        columns = describe.relation_schema(self._client, messages.empty(declared))
+        schema = to_arrow_schema(columns, timezone="UTC")
+        for index, each in enumerate(schema):
+            if each.name in table.comments:
+                commented = each.with_metadata({"comment": table.comments[each.name]})
+                schema = schema.set(index, commented)
+        version = lakehouse.write(
+            found.location,
+            schema.empty_table(),
+            mode="overwrite",
+            partition_by=table.partition_by,
+            marker=draft.id,
+            replace_schema=True,
+        )
+        if found.name is not None:
+            self._state.catalog.create_table(found.name, found.location, table.comment)
+        draft.finish(
+            self._state.lineage, reads=(), writes=[found.access(version)], mode="overwrite"
         )
 
     def _adopt(self, found: target.Target, comment: str | None) -> None:
@@ -129,7 +166,7 @@ class Names:
         )
 
     def _full_name(self, use: sql.TableUse) -> str | None:
-        if target.is_path(use.parts):
+        if is_path(use.parts):
             return None
         name = ".".join(
             sql.quoted(part) for part in str(self._state.qualified(use.parts)).split(".")
@@ -173,13 +210,19 @@ class Names:
         name = describe.schema_name(self._state, text)
         (self._state.catalog.warehouse / name.replace(".", "/")).mkdir(parents=True, exist_ok=True)
 
-    def drop_schema(self, text: str, *, cascade: bool) -> None:
+    def drop_schema(self, text: str, *, cascade: bool, if_exists: bool = False) -> None:
         """Drop a schema.
 
         Raises:
+            SchemaNotFoundError: there is none, and ``if_exists`` is false.
             SchemaNotEmptyError: it holds something, and ``cascade`` is false.
         """
         name = describe.schema_name(self._state, text)
+        known = describe.schema_names(self._state, name.partition(".")[0])
+        if name.partition(".")[2] not in known:
+            if if_exists:
+                return
+            raise SchemaNotFoundError(name, known)
         held = self._state.catalog.list(name)
         if held and not cascade:
             raise SchemaNotEmptyError(name, [str(entry.name) for entry in held])

@@ -61,7 +61,11 @@ def relation_schema(client: SparkConnectClient, relation: Relation) -> StructTyp
 
 def columns(state: SessionState, client: SparkConnectClient, parts: tuple[str, ...]) -> Relation:
     """``DESCRIBE TABLE``: name, type and comment of each column."""
-    schema = schema_of(state, client, parts)
+    return column_rows(schema_of(state, client, parts))
+
+
+def column_rows(schema: StructType) -> Relation:
+    """Name, type and comment of each column."""
     return rows(
         ("col_name", "data_type", "comment"),
         [
@@ -194,13 +198,14 @@ def schema_name(state: SessionState, text: str | None) -> str:
     return TableName.parse(".".join([*parts, "x"]), catalog=state.current_catalog).qualifier
 
 
-def schema_names(state: SessionState) -> list[str]:
-    """Schemas of the current catalog: those that hold something, and those made empty."""
-    prefix = f"{state.current_catalog}."
+def schema_names(state: SessionState, catalog: str | None = None) -> list[str]:
+    """Schemas of a catalog (the current one): those that hold something, and those made empty."""
+    catalog = catalog or state.current_catalog
+    prefix = f"{catalog}."
     held = {
         name.removeprefix(prefix) for name in state.catalog.schemas() if name.startswith(prefix)
     }
-    directory = state.catalog.warehouse / state.current_catalog
+    directory = state.catalog.warehouse / catalog
     made = (
         {each.name for each in directory.iterdir() if each.is_dir()} if directory.exists() else ()
     )

@@ -88,6 +88,22 @@ class NotATableError(HeadraceError):
         )
 
 
+class SchemaNotFoundError(HeadraceError):
+    """There is no schema of that name."""
+
+    code = "schema_not_found"
+    status = 404
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = sorted(known)
+        super().__init__(
+            f'There is no schema "{name}".',
+            why=did_you_mean(name.rpartition(".")[2], self.known),
+            next="SHOW SCHEMAS",
+        )
+
+
 class SchemaNotEmptyError(HeadraceError):
     """A schema is to be dropped that holds tables or views."""
 

@@ -8,13 +8,24 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from headrace.engine import columns, messages, models, sql, views
+from headrace.engine import (
+    columns,
+    describe,
+    merge,
+    messages,
+    models,
+    refused,
+    sql,
+    statements,
+    views,
+)
 from headrace.engine.catalogapi import CatalogApi
 from headrace.engine.ddl import Names
-from headrace.engine.errors import AnalysisOnlyError, UnsupportedStatementError
+from headrace.engine.errors import AnalysisOnlyError
 from headrace.engine.record import Draft
 from headrace.engine.resolve import PinningResolver
 from headrace.engine.rewrite import Rewriter, require_query
+from headrace.engine.statements import Statements
 from headrace.engine.writes import Writer
 
 if TYPE_CHECKING:
@@ -66,6 +77,7 @@ class Executor:
         self._client = client
         self._writer = Writer(state, client)
         self._names = Names(state, client, self._writer)
+        self._statements = Statements(state, client, self._writer, self._names)
         self._api = CatalogApi(state, client, self._names)
         self._finishing: dict[str, Callable[[], None]] = {}
         self._answered: set[str] = set()
@@ -148,7 +160,7 @@ class Executor:
         if kind == "sql_command":
             return self._sql(request)
         if kind == "create_dataframe_view":
-            views.create(self._state, command.create_dataframe_view, analysing=_analysing.get())
+            views.create(self._state, command.create_dataframe_view)
             return messages.responses(request)
         if kind == "register_function":
             self._register(command)
@@ -156,27 +168,33 @@ class Executor:
         if kind in _PASSED:
             self._client.execute_command(command)
             return messages.responses(request)
-        self._not_in_analysis(kind)
+        if _analysing.get():
+            raise AnalysisOnlyError(kind)
+        draft = Draft.begin(self._state.id)
         if kind == "write_operation":
-            self._writer.operation(command.write_operation, Draft.begin(self._state.id))
-            return messages.responses(request)
-        raise UnsupportedStatementError(
-            f"The command {kind}",
-            "its tables could not be recorded",
-            "see docs/engine.md for what a session can do",
-        )
+            self._writer.operation(command.write_operation, draft)
+        elif kind == "write_operation_v2":
+            self._writer.operation_v2(command.write_operation_v2, draft)
+        elif kind == "merge_into_table_command":
+            merge.run(self._state, self._client, command.merge_into_table_command, draft)
+        else:
+            raise refused.command(kind)
+        return messages.responses(request)
 
     def _sql(self, request: ExecutePlanRequest) -> list[ExecutePlanResponse]:
-        command = request.plan.command.sql_command
-        relation = messages.sql_relation(command)
+        """``spark.sql``: a query stays text until its rows are asked for."""
+        relation = messages.sql_relation(request.plan.command.sql_command)
         text = messages.sql_text(relation)
-        statement = sql.read(text)
-        require_query(statement)
-        if not _analysing.get():
-            probe = type(relation)()
-            probe.CopyFrom(relation)
-            Rewriter(PinningResolver(self._state)).apply(probe)
-        return messages.responses(request, sql_command_result=messages.sql_result(relation))
+        if _analysing.get():
+            statements.check_harmless(text)
+        result = self._statements.run(relation)
+        if result is None:
+            result = relation
+            if _analysing.get():
+                require_query(sql.read(text))
+            else:
+                describe.resolved(self._state, relation)
+        return messages.responses(request, sql_command_result=messages.sql_result(result))
 
     def _register(self, command: Command) -> None:
         function = command.register_function
@@ -184,10 +202,6 @@ class Executor:
             models.uris(function.python_udf.command)
         )
         self._client.execute_command(command)
-
-    def _not_in_analysis(self, action: str) -> None:
-        if _analysing.get():
-            raise AnalysisOnlyError(action)
 
 
 def _decompress(plan: Plan) -> None:

@@ -134,6 +134,43 @@ def sql_relation(command: SqlCommand) -> Relation:
 
 def sql_text(relation: Relation) -> str:
     """The SQL text of a relation that ``spark.sql`` made, inside what it was given."""
+    return str(sql_root(relation).sql.query)
+
+
+def sql_root(relation: Relation) -> Relation:
+    """The SQL relation inside the relations that it was given."""
     while relation.HasField("with_relations"):
         relation = relation.with_relations.root
-    return str(relation.sql.query)
+    return relation
+
+
+def same_arguments(relation: Relation, text: str) -> Relation:
+    """A copy with other SQL text and the same arguments and given relations."""
+    made = type(relation)()
+    made.CopyFrom(relation)
+    made.common.plan_id = next(_plan_ids)
+    sql_root(made).sql.query = text
+    return made
+
+
+def given(relation: Relation) -> frozenset[str]:
+    """Lower-case names of the relations that SQL text was given."""
+    names: set[str] = set()
+    while relation.HasField("with_relations"):
+        names |= {
+            each.subquery_alias.alias.lower()
+            for each in relation.with_relations.references
+            if each.HasField("subquery_alias")
+        }
+        relation = relation.with_relations.root
+    return frozenset(names)
+
+
+def with_references(relation: Relation, references: list[Relation]) -> Relation:
+    """The relation with further relations that its SQL text names."""
+    if not references:
+        return relation
+    made = new_relation()
+    made.with_relations.root.CopyFrom(relation)
+    made.with_relations.references.extend(references)
+    return made

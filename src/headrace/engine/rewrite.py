@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -136,20 +137,39 @@ class Rewriter:
         relation.sql.query = self.text(statement, hidden, references)
         if not references:
             return
-        made = messages.new_relation()
         root = messages.new_relation()
         messages.replace(root, relation)
-        made.with_relations.root.CopyFrom(root)
-        made.with_relations.references.extend(references)
-        messages.replace(relation, made)
+        messages.replace(relation, messages.with_references(root, references))
+
+    def resolve_given(self, relation: Relation) -> None:
+        """Rewrite the relations and arguments that SQL text was given, and not the text."""
+        while relation.HasField("with_relations"):
+            for reference in relation.with_relations.references:
+                self.apply(reference)
+            relation = relation.with_relations.root
+        for child in messages.children(relation.sql):
+            self.apply(child)
 
     def text(
-        self, statement: sql.Statement, hidden: frozenset[str], references: list[Relation]
+        self,
+        statement: sql.Statement,
+        hidden: frozenset[str],
+        references: list[Relation],
+        fixed: Mapping[sql.TableUse, str] | None = None,
     ) -> str:
-        """The text over names that stand for the resolved relations, which are appended."""
+        """The text over names that stand for the resolved relations, which are appended.
+
+        Args:
+            statement: what has been read.
+            hidden: names that stand for relations the text was given.
+            references: gets a named relation for each table.
+            fixed: what to write for some of the tables instead.
+        """
         made: dict[tuple[object, ...], str] = {}
 
         def name(use: sql.TableUse) -> str | None:
+            if fixed and use in fixed:
+                return fixed[use]
             if len(use.parts) == 1 and use.parts[0].lower() in hidden:
                 return None
             key = (use.parts, use.version, use.timestamp, use.streaming)

@@ -22,9 +22,8 @@ class BindingResolver:
     that a view created later under one of the names changes nothing. Versions stay open.
     """
 
-    def __init__(self, state: SessionState, *, analysing: bool) -> None:
+    def __init__(self, state: SessionState) -> None:
         self._state = state
-        self._analysing = analysing
 
     def table(self, read: NamedRead) -> Relation | None:
         """The relation that the name stands for now."""
@@ -48,7 +47,7 @@ class BindingResolver:
         """Functions are looked up when the view is read."""
 
 
-def create(state: SessionState, command: CreateDataFrameViewCommand, *, analysing: bool) -> None:
+def create(state: SessionState, command: CreateDataFrameViewCommand) -> None:
     """Keep a view.
 
     Raises:
@@ -60,7 +59,6 @@ def create(state: SessionState, command: CreateDataFrameViewCommand, *, analysin
         command.input,
         is_global=command.is_global,
         replace=command.replace,
-        analysing=analysing,
     )
 
 
@@ -71,7 +69,6 @@ def define(
     *,
     is_global: bool,
     replace: bool,
-    analysing: bool,
 ) -> None:
     """As ``create``, of a relation."""
     key = (f"{GLOBAL_TEMP}.{name}" if is_global else name).lower()
@@ -79,5 +76,5 @@ def define(
         raise TableExistsError(name)
     made = type(relation)()
     made.CopyFrom(relation)
-    Rewriter(BindingResolver(state, analysing=analysing)).apply(made)
+    Rewriter(BindingResolver(state)).apply(made)
     state.temp_views[key] = made

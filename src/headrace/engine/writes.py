@@ -14,7 +14,13 @@ from headrace.engine.rewrite import Rewriter, parts_of
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.client import SparkConnectClient
-    from pyspark.sql.connect.proto import Command, Relation, WriteOperation
+    from pyspark.sql.connect.proto import (
+        Command,
+        Expression,
+        Relation,
+        WriteOperation,
+        WriteOperationV2,
+    )
 
     from headrace.engine.record import Draft
     from headrace.engine.state import SessionState
@@ -22,6 +28,14 @@ if TYPE_CHECKING:
 
 Mode = Literal["append", "overwrite"]
 _MODES: Final = {0: "error", 1: "append", 2: "overwrite", 3: "error", 4: "ignore"}
+_MODES_V2: Final = {
+    1: "create",
+    2: "overwrite",
+    3: "overwrite_partitions",
+    4: "append",
+    5: "replace",
+    6: "create_or_replace",
+}
 
 
 @dataclass
@@ -36,6 +50,7 @@ class Write:
         partition_by: columns of a new or replaced table's directories.
         create: the table is made, or made anew, with the rows' schema.
         by_position: columns match by position, not by name.
+        columns: those that the rows are for, by position; all of the table's if empty.
         comment: of a new table.
     """
 
@@ -46,6 +61,7 @@ class Write:
     partition_by: tuple[str, ...] = ()
     create: bool = False
     by_position: bool = False
+    columns: tuple[str, ...] = ()
     comment: str | None = None
 
     def flag(self, name: str) -> bool:
@@ -108,6 +124,44 @@ class Writer:
         mode: Mode = "overwrite" if _MODES[command.mode] == "overwrite" else "append"
         self.run(Write(found, command.input, mode, options, by_position=True), draft)
 
+    def operation_v2(self, command: WriteOperationV2, draft: Draft) -> None:
+        """``DataFrame.writeTo``."""
+        _require_delta(command.provider.lower())
+        for given, statement in (
+            (command.table_properties, "tableProperty"),
+            (command.clustering_columns, "clusterBy"),
+        ):
+            if given:
+                raise UnsupportedStatementError(
+                    statement, "it would not be kept with the table", "leave it out"
+                )
+        found = target.find(self._state, command.table_name, "writeTo")
+        mode = _MODES_V2[command.mode]
+        if mode == "create" and found.registered:
+            raise TableExistsError(found.label)
+        if mode not in {"create", "create_or_replace"} and not found.registered:
+            self._state.resolve(parts_of(command.table_name))
+        options = {key.lower(): value for key, value in command.options.items()}
+        if mode in {"replace", "create_or_replace"} and found.registered:
+            options["overwriteschema"] = "true"
+        elif mode == "overwrite_partitions":
+            options["partitionoverwritemode"] = "dynamic"
+        elif mode == "overwrite":
+            _require_everything(command.overwrite_condition)
+        if command.with_schema_evolution:
+            options["mergeschema"] = "true"
+        self.run(
+            Write(
+                found,
+                command.input,
+                "append" if mode == "append" else "overwrite",
+                options,
+                tuple(_partition(each) for each in command.partitioning_columns),
+                create=not found.registered,
+            ),
+            draft,
+        )
+
     def run(self, write: Write, draft: Draft) -> int | None:
         """Write, register a new table after its commit, and record.
 
@@ -121,13 +175,13 @@ class Writer:
         resolver = PinningResolver(self._state)
         Rewriter(resolver).apply(write.rows)
         replaces = write.create or (write.mode == "overwrite" and write.flag("overwriteSchema"))
-        if not replaces:
-            write.rows = rows.fitted(write, self._client)
+        write.rows = (rows.nullable if replaces else rows.fitted)(write, self._client)
         before = write.target.version
         conflicts.retried(
             lambda: self._client.execute_command(_command(write, draft.id, replaces)),
             write.target.label,
             write.mode,
+            attempts=conflicts.ATTEMPTS if write.mode == "append" else 1,
         )
         return self._finish(write, draft, resolver, before)
 
@@ -202,6 +256,27 @@ _SPELLINGS: Final = {
         "userMetadata",
     )
 }
+
+
+def _partition(expression: Expression) -> str:
+    """The column of a partition expression."""
+    if not expression.HasField("unresolved_attribute"):
+        raise UnsupportedStatementError(
+            "partitionedBy with a transform",
+            "Delta tables are partitioned by columns",
+            "add the value as a column and partition by that",
+        )
+    return str(expression.unresolved_attribute.unparsed_identifier).strip("`")
+
+
+def _require_everything(condition: Expression) -> None:
+    """``overwrite(lit(True))`` replaces all rows; other conditions cannot be read back as SQL."""
+    if not condition.literal.boolean:
+        raise UnsupportedStatementError(
+            "writeTo(...).overwrite(condition)",
+            "the condition does not reach the Delta log from here",
+            '.write.mode("overwrite").option("replaceWhere", "day = \'2026-01-01\'").saveAsTable(...)',
+        )
 
 
 def _require_delta(form: str) -> None:
