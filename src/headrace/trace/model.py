@@ -63,13 +63,18 @@ class Models:
             on_model=lambda node, address: self.add_address(node, "scored by", address),
         )
 
-    def add(self, source: str, relation: str, name: str, version: int) -> ModelFacts:
-        """Add a registered version as a cause of ``source``."""
+    def add(
+        self, source: str, relation: str, name: str, version: int, run_id: str | None = None
+    ) -> ModelFacts:
+        """Add a registered version as a cause of ``source``.
+
+        ``run_id`` is the run to follow if the registry has lost the version.
+        """
         node_id = f"model:{name}/{version}"
         self._graph.link(source, node_id, relation)
         if node_id not in self._known:
             self._known[node_id] = ModelFacts()
-            self._known[node_id] = self._version(node_id, name, version)
+            self._known[node_id] = self._version(node_id, name, version, run_id)
         return self._known[node_id]
 
     def add_address(self, source: str, relation: str, address: str) -> ModelFacts:
@@ -98,7 +103,7 @@ class Models:
         ]
         return max(found, key=lambda pair: pair[1], default=None)
 
-    def _version(self, node_id: str, name: str, version: int) -> ModelFacts:
+    def _version(self, node_id: str, name: str, version: int, run_id: str | None) -> ModelFacts:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -106,7 +111,9 @@ class Models:
         except MlflowException as error:
             facts = {"name": name, "version": version, "missing": error.message}
             self._graph.add(Node(node_id, "model", "model", f"{name}/{version}, deleted", facts))
-            return ModelFacts()
+            if run_id:
+                self._run(node_id, run_id)
+            return ModelFacts(run_id=run_id)
         tags = dict(sorted(found.tags.items()))
         facts = {
             "name": name,

@@ -89,7 +89,7 @@ def _prediction(
         )
     )
     models = Models(workspace, graph)
-    facts = models.add(root, "scored by", row["model_name"], row["model_version"])
+    facts = models.add(root, "scored by", row["model_name"], row["model_version"], row["run_id"])
     source, at = str(row["input_table"]), int(row["input_version"])
     entity, why_not = _entity_of_input(workspace, source, at, key, row, facts)
     upstream = Upstream(workspace, graph, "scoring", entity=entity, why_not=why_not)
