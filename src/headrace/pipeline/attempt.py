@@ -286,14 +286,16 @@ def _schema(written: Sequence[Path], frame: DataFrame, partitions: Sequence[str]
     from pyarrow import parquet
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    planned = None
-    if not written or partitions:
-        planned = to_arrow_schema(frame.schema, timezone="UTC")
-    if not written:
-        fields = list(planned or ())
+    if written and not partitions:
+        fields = list(parquet.read_schema(written[0]))
     else:
-        found = parquet.read_schema(written[0])
-        fields = [*found, *(planned.field(name) for name in partitions if planned is not None)]
+        planned = to_arrow_schema(frame.schema, timezone="UTC")
+        stored = parquet.read_schema(written[0]) if written else planned
+        # Partition columns stand in the paths; they keep their place among the columns.
+        fields = [
+            planned.field(name) if name in partitions else stored.field(name)
+            for name in planned.names
+        ]
     return pyarrow.schema([pyarrow.field(field.name, field.type) for field in fields])
 
 

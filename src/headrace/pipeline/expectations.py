@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headrace.errors import HeadraceError
 from headrace.pipeline.errors import ExpectationError, ExpectationFailedError
 from headrace.pipeline.store import ExpectationCount
 
@@ -42,6 +43,8 @@ def check(dataset: str, frame: DataFrame, expectations: Expectations) -> None:
     for name, condition in expectations.conditions():
         try:
             kind = frame.select(_expression(condition)).schema.fields[0].dataType.simpleString()
+        except HeadraceError as error:
+            raise ExpectationError(dataset, name, condition, error.why or error.what) from error
         except PySparkException as error:
             reason = str(error).strip().splitlines()[0]
             raise ExpectationError(dataset, name, condition, reason) from error

@@ -40,7 +40,7 @@ class _Statement:
 
     def words(self, count: int) -> list[str]:
         """The first words, upper case."""
-        return [token.text.upper() for token in self.tokens[:count]]
+        return [_word(token) for token in self.tokens[:count]]
 
     def after(self, token: Token) -> str:
         """The text behind a token."""
@@ -115,6 +115,14 @@ def _statements(
         current = []
 
 
+def _word(token: Token) -> str:
+    """The token in upper case; empty for a quoted one, which is no keyword."""
+    from sqlglot import TokenType
+
+    quoted = token.token_type in (TokenType.STRING, TokenType.IDENTIFIER)
+    return "" if quoted else token.text.upper()
+
+
 def _tokens(text: str) -> list[Token]:
     import sqlglot
 
@@ -147,7 +155,7 @@ def _setting(statement: _Statement) -> tuple[str, str]:
 def _flow(statement: _Statement, conf: dict[str, str], run: Callable[[str], DataFrame]) -> Flow:
     """``CREATE FLOW name [COMMENT text] AS INSERT INTO target BY NAME query``."""
     tokens = statement.tokens
-    upper = [token.text.upper() for token in tokens]
+    upper = [_word(token) for token in tokens]
     body = upper.index("AS") if "AS" in upper else len(upper)
     name, _ = _name(tokens, 2)
     if upper[body + 1 : body + 3] == ["AUTO", "CDC"]:
@@ -268,8 +276,8 @@ def _query(statement: _Statement, start: int) -> str | None:
     """The text behind the first ``AS`` outside parentheses."""
     depth = 0
     for token in statement.tokens[start:]:
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and token.text.upper() == "AS":
+        depth += {"(": 1, ")": -1}.get(_word(token), 0)
+        if depth == 0 and _word(token) == "AS":
             return statement.after(token)
     return None
 
@@ -284,13 +292,13 @@ def _output(created: exp.Expr, name: str, kind: Kind, location: Location) -> Out
     properties: dict[str, str] = {}
     for item in created.args["properties"].expressions if created.args.get("properties") else ():
         if isinstance(item, exp.SchemaCommentProperty):
-            comment = item.this.name
+            comment = _text(item.this)
         elif isinstance(item, exp.PartitionedByProperty):
             partition_by = tuple(column.name for column in item.this.expressions)
         elif isinstance(item, exp.FileFormatProperty):
             check_format(item.this.name, location)
         elif type(item) is exp.Property:
-            properties[item.name] = item.args["value"].name
+            properties[item.name] = _text(item.args["value"])
         elif not isinstance(
             item, exp.MaterializedProperty | exp.StreamingTableProperty | exp.TemporaryProperty
         ):
@@ -299,6 +307,13 @@ def _output(created: exp.Expr, name: str, kind: Kind, location: Location) -> Out
     return Output(
         name, kind, location, comment, _columns(created, location), partition_by, properties
     )
+
+
+def _text(node: exp.Expr) -> str:
+    """The value of a string; strings side by side are one."""
+    from sqlglot import expressions as exp
+
+    return "".join(literal.name for literal in node.find_all(exp.Literal)) or node.name
 
 
 def _columns(created: exp.Create, location: Location) -> str | None:
