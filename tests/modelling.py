@@ -88,11 +88,15 @@ class ModelProject:
         return TrainingSpec(**(fields | changes))
 
     def python(self, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run code in a fresh process in the project."""
+        """Run code in a fresh process in the project, without what this one has opened."""
+        ours = ("MLFLOW", "_MLFLOW", "SPARK", "HEADRACE")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        # From a file: PySpark takes a process without a main file for its doctests, and exits.
+        script = self.write(".headrace/tmp/script.py", code)
         return subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)],
+            [sys.executable, str(script)],
             cwd=self.root,
-            env={**os.environ, **environment},
+            env={**inherited, **environment},
             capture_output=True,
             text=True,
             timeout=180,

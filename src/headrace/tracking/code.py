@@ -80,7 +80,7 @@ def read_source(root: Path, spec: TrainingSpec) -> Source:
             where = f"{path.relative_to(root)}:{line}" if line else str(path.relative_to(root))
             raise TrainingSourceError(spec.name, where, str(error)) from error
         trees[path] = text, tree
-        pending.extend(_imports(tree, path, [path.parent, start.parent, root], root))
+        pending.extend(_imports(tree, path, [root, start.parent], root))
     ordered = sorted((str(path.relative_to(root)), *parts) for path, parts in trees.items())
     if not any(
         isinstance(node, ast.FunctionDef) and node.name == spec.function
@@ -112,7 +112,8 @@ def training_function(root: Path, spec: TrainingSpec) -> Iterator[Callable[..., 
     for name in stale:
         del sys.modules[name]
     saved = list(sys.path)
-    sys.path[:0] = [str(path.parent), str(root)]
+    # The file's directory comes last: training/xgboost.py must not hide the package.
+    sys.path[:] = [str(root), *saved, str(path.parent)]
     try:
         module = _load(path, root, spec)
         function = getattr(module, spec.function, None)

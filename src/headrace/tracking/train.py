@@ -122,6 +122,7 @@ def train(workspace: Workspace, spec: TrainingSpec) -> TrainedModel:
     table = pin(workspace, spec)
     source = read_source(workspace.paths.root, spec)
     lock = environment.lock()
+    workspace.spark()  # before the run, whose tags name the session
     with on_store(workspace) as client, _run(workspace, spec, table, source, lock) as run_id:
         git = git_state(workspace.paths.root)
         job = _Job(workspace, spec, table, source, lock, git, client, run_id)
@@ -239,8 +240,9 @@ def _log_inputs(job: _Job, data: TrainingData) -> None:
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
     from mlflow.entities import Param
 
+    # As text: MLflow leaves out a version that is the number 0.
+    source = DeltaDatasetSource(path=job.table.location, delta_table_version=str(job.table.version))
     for context, part in (("train", data.train), ("holdout", data.holdout)):
-        source = DeltaDatasetSource(path=job.table.location, delta_table_version=job.table.version)
         dataset = mlflow.data.from_pandas(
             part.X.assign(**{job.spec.label: part.y.astype("float64")}),
             source=source,
