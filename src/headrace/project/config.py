@@ -144,13 +144,22 @@ def _describe(document: LinedYaml, detail: dict[str, Any]) -> tuple[int | None, 
     location: Location = tuple(detail["loc"])
     place = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
-        hint = did_you_mean(str(location[-1]), _known_keys(location[:-1]))
+        present = _at(document.data, location[:-1])
+        free = [key for key in _known_keys(location[:-1]) if key not in present]
+        hint = did_you_mean(str(location[-1]), free)
         message = f'"{place}" is not a known key' + (f"; {hint}" if hint else "")
     elif detail["type"] == "missing":
         message = f'"{place}" is missing'
     else:
         message = f'"{place}": {detail["msg"].removeprefix("Value error, ")}'
     return document.line(location), message
+
+
+def _at(data: Any, location: Location) -> Any:
+    """The mapping at a location, as far as there is one."""
+    for part in location:
+        data = data.get(part, {}) if isinstance(data, dict) else {}
+    return data
 
 
 def _known_keys(location: Location) -> list[str]:
