@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,22 +138,39 @@ def test_without_a_key_column_nothing_is_left_out(make_file: Callable[..., RawFi
     assert kept(narrowed) == {"a.parquet": None}
 
 
+@pytest.mark.parametrize("anew", [False, True])
 def test_a_file_is_unchanged_changed_or_gone(
-    make_file: Callable[..., RawFile], tmp_path: Path
+    make_file: Callable[..., RawFile], tmp_path: Path, anew: bool
 ) -> None:
     store = Store.open(f"sqlite:///{tmp_path / 'lineage.db'}")
     lineage, file = Lineage(store), make_file("a.parquet", device_id=[7])
+    other = make_file("b.parquet", device_id=[7])
     path = Path(file.path)
-    assert raw.status(lineage, file) == "unchanged"
+    assert raw.statuses(lineage, [file, other], anew=anew) == ["unchanged", "unchanged"]
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert raw.status(lineage, file) == "changed since"
+    assert raw.statuses(lineage, [file, other], anew=anew) == ["changed since", "unchanged"]
     path.unlink()
-    assert raw.status(lineage, file) == "gone"
+    assert raw.statuses(lineage, [file, other], anew=anew) == ["gone", "unchanged"]
     facts = raw.facts(Paths(tmp_path), lineage, raw.narrow([file], None, "asked for all"))
     assert facts["status"] == {"gone": 1}
     assert facts["files"][0]["path"] == "a.parquet"
     assert facts["how"] == "not narrowed: asked for all"
+    store.close()
+
+
+def test_a_file_rewritten_under_its_old_time_is_noticed(
+    make_file: Callable[..., RawFile], tmp_path: Path
+) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'lineage.db'}")
+    lineage, file = Lineage(store), make_file("a.parquet", device_id=[7])
+    path, long_ago = Path(file.path), 1_700_000_000
+    os.utime(path, (long_ago, long_ago))
+    lineage.fingerprint(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, (long_ago, long_ago))
+    assert raw.statuses(lineage, [file], anew=True) == ["changed since"]
     store.close()
 
 

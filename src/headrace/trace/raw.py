@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,27 +105,58 @@ def _all(files: Sequence[RawFile], reason: str) -> Narrowed:
     return Narrowed(tuple((file, None) for file in files), 0, f"not narrowed: {reason}", False)
 
 
-def status(lineage: Lineage, file: RawFile) -> Status:
-    """Whether the file is still the one that was read, by size and checksum."""
-    if not Path(file.path).is_file():
-        return "gone"
+def statuses(lineage: Lineage, files: Sequence[RawFile], *, anew: bool) -> list[Status]:
+    """Whether each file is still the one that was read, by size and checksum.
+
+    Args:
+        lineage: keeps the checksums known.
+        files: as they were read.
+        anew: read each file again; otherwise the known checksum counts where size and
+            modification time are those of the file.
+    """
+    there = [file.path for file in files if Path(file.path).is_file()]
+    now: dict[str, tuple[int, str]] = {}
     try:
-        now = lineage.fingerprint(file.path)
+        if not anew:
+            known = lineage.fingerprints(there)
+            now = {file.path: (file.size, file.sha256) for file in known}
     except RawFileError:
+        # One went, or is being written, while it was looked at: the next lines find out which.
+        anew = True
+    if anew:
+        now = {path: found for path in there if (found := _read(path))}
+    return [_status(file, now.get(file.path)) for file in files]
+
+
+def _status(then: RawFile, now: tuple[int, str] | None) -> Status:
+    if now is None:
         return "gone"
-    return "unchanged" if (now.size, now.sha256) == (file.size, file.sha256) else "changed since"
+    return "unchanged" if now == (then.size, then.sha256) else "changed since"
+
+
+def _read(path: str) -> tuple[int, str] | None:
+    """Size and checksum; ``None`` if the file cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+            return file.tell(), checksum
+    except OSError:
+        return None
 
 
 def facts(paths: Paths, lineage: Lineage, narrowed: Narrowed) -> dict[str, Any]:
     """The facts of a node of kind ``files``."""
     listed: list[dict[str, Any]] = []
-    for file, rows in narrowed.files:
+    # A few files are read again; of many, those whose size and time are the same are not.
+    files = [file for file, _ in narrowed.files]
+    states = statuses(lineage, files, anew=narrowed.narrowed)
+    for (file, rows), state in zip(narrowed.files, states, strict=True):
         entry: dict[str, Any] = {
             "path": shown(paths, file.path),
             "size": file.size,
             "sha256": file.sha256,
             "modified": clock.iso(file.modified),
-            "status": status(lineage, file),
+            "status": state,
         }
         if rows is not None:
             entry["rows"] = rows
