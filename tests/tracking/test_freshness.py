@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tests.modelling import ModelProject, feature_rows
+
+from headrace.tracking import train, training_freshness
+from headrace.tracking.environment import Lock
+
+if TYPE_CHECKING:
+    import pytest
+
+MakeModels = Callable[..., ModelProject]
+
+
+def test_each_thing_that_makes_a_model_stale_is_named(
+    make_models: MakeModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_models(rows=feature_rows(400))
+
+    def reason(**changes: Any) -> str | None:
+        found = training_freshness(project.workspace, project.spec(**changes))
+        return found.reason if found.stale else None
+
+    assert reason() == "never trained"
+    train(project.workspace, project.spec())
+    assert reason() is None
+    assert reason(name="other") == "never trained"
+    assert reason(params={"depth": 2}, seed=3) == "settings changed: params, seed"
+    assert reason(table="gold.later") == "table gold.later is not there yet"
+    assert reason(lookback="24h") == "settings changed: lookback"
+
+    project.write("training/model.py", (project.root / "training/model.py").read_text() + "# a\n")
+    assert reason() is None
+    text = (project.root / "training/model.py").read_text()
+    project.write("training/model.py", text.replace("depth=5", "depth=6"))
+    assert reason() == "code of training/model.py or of a module that it imports changed"
+    project.write("training/model.py", text)
+    assert reason() is None
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headrace.tracking.environment.lock", lambda: Lock("other", "other"))
+        assert reason() == "installed packages changed"
+
+    project.put(feature_rows(500))
+    assert reason() == "table main.gold.features moved from version 0 to 1"
