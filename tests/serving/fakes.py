@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.clock import now
-from headrace.errors import HeadraceError
 from headrace.serving.errors import ModelNotServableError
 from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
 from headrace.serving.records import Deployment, EndpointRecord
 from headrace.serving.routing import Router, Split
-from headrace.serving.scorer import Scorer
 from headrace.serving.signature import Field, Signature
+
+if TYPE_CHECKING:
+    from headrace.errors import HeadraceError
+    from headrace.serving.scorer import Scorer
 
 
 class Adder:
@@ -77,6 +79,7 @@ def live_with(scorers: dict[str, Scorer], shares: dict[str, int], ready: bool = 
         "scores", "model@production", ("device",), 1, split, tuple(deployments.values())
     )
     live = Live()
+    live.known = True
     live.ready = ready
     live.endpoints = {
         "scores": LiveEndpoint(

@@ -96,7 +96,7 @@ def assert_error(reply: httpx.Response, status: int, code: str) -> dict[str, str
     body: dict[str, str] = reply.json()
     assert body["error_code"] == code
     assert set(body) <= {"error_code", "message", "where", "why", "next"}
-    assert all(isinstance(value, str) and value for value in body.values())
+    assert all(body.values())
     assert "Traceback" not in reply.text
     return body
 
@@ -158,12 +158,11 @@ def test_nan_in_a_prediction_is_null(edge: Edge) -> None:
 def test_without_the_token_nothing_is_told(
     edge: Edge, header: str | None, why: str, path: str
 ) -> None:
-    headers = {**JSON, "authorization": (header or "").encode("latin-1")}
-
     async def work(client: httpx.AsyncClient) -> httpx.Response:
-        if header is None:
-            del client.headers["authorization"]
-            del headers["authorization"]
+        del client.headers["authorization"]
+        headers = [(b"content-type", b"application/json")]
+        if header is not None:
+            headers.append((b"authorization", header.encode("latin-1")))
         return await client.post(path, content=BODY, headers=headers)
 
     reply = edge.run(work)
@@ -231,6 +230,13 @@ def test_without_a_live_deployment_it_is_503(make_edge: Callable[..., Edge]) -> 
     assert_error(reply, 503, "no_live_deployment")
     assert int(reply.headers["retry-after"]) > 0
     assert edge.ask("GET", "/endpoints/scores").json()["deployments"] == []
+
+
+def test_a_plane_that_has_just_started_does_not_deny_its_endpoints(
+    make_edge: Callable[..., Edge],
+) -> None:
+    edge = make_edge(Live())
+    assert_error(edge.score(), 503, "no_live_deployment")
 
 
 @pytest.mark.parametrize(
@@ -433,5 +439,6 @@ def test_no_document_is_ever_a_5xx(edge: Edge, document: dict[str, Any]) -> None
 @FUZZ
 @given(key=st.binary(max_size=60).filter(lambda b: not set(b) & set(b"\r\n\x00")))
 def test_no_key_is_ever_a_5xx(edge: Edge, key: bytes) -> None:
-    reply = edge.ask("POST", SCORES, content=BODY, headers={**JSON, "x-headrace-key": key})  # type: ignore[dict-item]
+    headers = [(b"content-type", b"application/json"), (b"x-headrace-key", key)]
+    reply = edge.ask("POST", SCORES, content=BODY, headers=headers)
     assert reply.status_code == 200

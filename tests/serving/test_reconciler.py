@@ -60,6 +60,11 @@ def colours(plane: Reconciler) -> set[str]:
     return set(endpoint.loaded) if endpoint else set()
 
 
+def ticked(plane: Reconciler) -> bool:
+    plane.tick()
+    return True
+
+
 def settle(plane: Reconciler, wanted: set[str]) -> None:
     def tick() -> bool:
         plane.tick()
@@ -100,7 +105,7 @@ def test_a_deployment_that_does_not_load_leaves_the_other_alone(world: World) ->
     settle(plane, {"blue"})
     world.loader.fails["m-2"] = "its file is gone"
     world.deploy(2)
-    eventually(lambda: (plane.tick(), world.state(2) == "failed")[1])
+    eventually(lambda: ticked(plane) and world.state(2) == "failed")
     settle(plane, {"blue"})
     newest = endpoint_status(world.workspace, "scores").deployments[0]
     assert newest.reason == "model/2 cannot be served. its file is gone"
@@ -118,7 +123,7 @@ def test_a_rollout_advances_with_time_and_survives_restarts(
     world.deploy(2, every="30ms", steps=[10, 50, 100])
     settle(plane, {"blue", "green"})
     second = world.start()
-    eventually(lambda: (second.tick(), world.state(1) == "retired")[1])
+    eventually(lambda: ticked(second) and world.state(1) == "retired")
     settle(second, {"green"})
     greens = [shift.shares["green"] for shift in traffic_history(world.workspace, "scores")]
     assert greens == [0, 10, 50, 100]
@@ -204,7 +209,7 @@ def test_a_live_model_that_does_not_load_after_a_restart_is_tried_again(
     settle(first, {"blue"})
     world.loader.fails["m-1"] = "the disk is away"
     second = world.start()
-    eventually(lambda: (second.tick(), second.live.ready)[1])
+    eventually(lambda: ticked(second) and second.live.ready)
     with pytest.raises(NoLiveDeploymentError, match="live deployment") as caught:
         second.live.endpoint("scores").route(None)
     assert caught.value.reason == "the disk is away"

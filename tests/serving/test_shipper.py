@@ -8,7 +8,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,9 +18,11 @@ from headrace.serving import shipper as shipping
 from headrace.serving.shipper import Shipper, counts_of, request_rows
 from headrace.serving.spool import SpoolWriter, segments, writers
 from headrace.serving.store import request_counts, shipments
-from headrace.settings import Paths
 
 from .conftest import make_root
+
+if TYPE_CHECKING:
+    from headrace.settings import Paths
 
 SHIP = """
 import sys

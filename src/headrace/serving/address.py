@@ -136,10 +136,20 @@ def _listener(port: int) -> int | None:
     if not inodes:
         return None
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = [entry.readlink() for entry in (process / "fd").iterdir()]
-        except OSError:
-            continue  # it ended meanwhile, or belongs to another user
-        if any(str(link) in inodes for link in links):
+        if any(_link(entry) in inodes for entry in _descriptors(process)):
             return int(process.name)
     return None
+
+
+def _descriptors(process: Path) -> list[Path]:
+    try:
+        return list((process / "fd").iterdir())
+    except OSError:
+        return []  # it ended meanwhile, or belongs to another user
+
+
+def _link(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:
+        return ""  # closed meanwhile

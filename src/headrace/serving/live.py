@@ -78,10 +78,18 @@ class LiveEndpoint:
 
 
 class Live:
-    """All endpoints; swapped in one assignment, so that a request sees one state."""
+    """All endpoints; swapped in one assignment, so that a request sees one state.
+
+    Attributes:
+        endpoints: by name.
+        known: whether it has been learned which endpoints there are.
+        ready: whether what is to answer has been loaded.
+        draining: whether the process is about to end.
+    """
 
     def __init__(self) -> None:
         self.endpoints: Mapping[str, LiveEndpoint] = {}
+        self.known = False
         self.ready = False
         self.draining = False
 
@@ -90,8 +98,11 @@ class Live:
 
         Raises:
             EndpointNotFoundError: there is none.
+            NoLiveDeploymentError: the plane has just started and does not know yet.
         """
         found = self.endpoints.get(name)
+        if found is None and not self.known:
+            raise NoLiveDeploymentError(name, "the scoring plane is starting")
         if found is None:
             raise EndpointNotFoundError(name, self.endpoints)
         return found

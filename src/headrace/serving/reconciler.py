@@ -255,6 +255,7 @@ class Reconciler:
             endpoints[name] = LiveEndpoint(record, router, loaded, problem)
         self.live.endpoints = endpoints
         if self._records or self._seen is not None:
+            self.live.known = True
             self.live.ready = self.live.ready or all(
                 d.state == "draining"
                 or d.id in self._problems
