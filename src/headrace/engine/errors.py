@@ -172,6 +172,22 @@ class ColumnNotFoundError(HeadraceError):
         )
 
 
+class RowsOutsideError(HeadraceError):
+    """Rows are to replace a part of a table and do not all belong to that part."""
+
+    code = "rows_outside"
+
+    def __init__(self, table: str, condition: str) -> None:
+        self.table = table
+        self.condition = condition
+        super().__init__(
+            "A row lies outside of the part of the table that it is to replace.",
+            where=table,
+            why=f"replaceWhere is {condition}",
+            next="filter the rows by the same condition",
+        )
+
+
 class PathNotFoundError(HeadraceError):
     """A path is read that holds no file. The engine itself would answer with no rows."""
 

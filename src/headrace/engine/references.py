@@ -71,7 +71,7 @@ class Collector:
 
     def table(self, read: NamedRead) -> Relation | None:
         """Note a table."""
-        if is_path(read.parts):
+        if is_path(read.parts) or self._state.is_bare_path(read.parts):
             path = files.absolute(read.parts[1], self._state.paths.root)
             self._path(path, read.parts[0].lower(), read.streaming, read.options)
         elif not self._view(read):

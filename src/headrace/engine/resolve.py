@@ -86,7 +86,7 @@ class PinningResolver:
             made.common.plan_id = messages.new_relation().common.plan_id
             Rewriter(self).apply(made)
             return messages.aliased(made, read.parts[-1])
-        if is_path(read.parts):
+        if is_path(read.parts) or self._state.is_bare_path(read.parts):
             return self._file(read)
         entry = self._state.resolve(read.parts)
         if entry.kind == "view":

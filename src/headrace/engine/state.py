@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.catalog import Catalog, Entry, Lineage, TableName
+from headrace.engine.files import FORMATS
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import Relation
@@ -55,6 +56,14 @@ class SessionState:
         name = self.qualified(parts)
         found = self.catalog.find(name)
         return found if found is not None else self.catalog.resolve(_spelling(parts, name))
+
+    def is_bare_path(self, parts: tuple[str, ...]) -> bool:
+        """Whether a name that is no table can be a format and a path, such as ``json.events``."""
+        return (
+            len(parts) == 2
+            and parts[0].lower() in FORMATS
+            and self.catalog.find(self.qualified(parts)) is None
+        )
 
     def temp_view(self, parts: tuple[str, ...]) -> Relation | None:
         """The relation behind a temporary view of that name."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from headrace import lakehouse
 from headrace.catalog import Access
-from headrace.engine import columns, conflicts, files, rows, target
+from headrace.engine import columns, conflicts, files, partitions, rows, target
 from headrace.engine.errors import TableExistsError, UnsupportedStatementError
 from headrace.engine.resolve import PinningResolver
 from headrace.engine.rewrite import Rewriter, parts_of
@@ -172,17 +172,26 @@ class Writer:
             SchemaMismatchError: the rows' columns are not the table's.
             DeltaConflictError: other writers were faster, each time.
         """
+        from pyspark.errors import PySparkException
+
         resolver = PinningResolver(self._state)
         Rewriter(resolver).apply(write.rows)
         replaces = write.create or (write.mode == "overwrite" and write.flag("overwriteSchema"))
         write.rows = (rows.nullable if replaces else rows.fitted)(write, self._client)
         before = write.target.version
-        conflicts.retried(
-            lambda: self._client.execute_command(_command(write, draft.id, replaces)),
-            write.target.label,
-            write.mode,
-            attempts=conflicts.ATTEMPTS if write.mode == "append" else 1,
-        )
+        if write.create:
+            write.options.pop("partitionoverwritemode", None)
+            write.options.pop("replacewhere", None)
+        partitions.confine(write, self._client)
+        try:
+            conflicts.retried(
+                lambda: self._client.execute_command(_command(write, draft.id, replaces)),
+                write.target.label,
+                write.mode,
+                attempts=conflicts.ATTEMPTS if write.mode == "append" else 1,
+            )
+        except PySparkException as error:
+            raise partitions.explained(error, write) from error
         return self._finish(write, draft, resolver, before)
 
     def _finish(
