@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,13 +15,20 @@ from headrace.catalog import TableName
 from headrace.pipeline import store
 from headrace.pipeline.errors import (
     ColumnNotFoundError,
+    ConcurrentRefreshError,
     DefinitionError,
+    DiskFullError,
     RefreshError,
     UnknownDatasetError,
+    UnsupportedDefinitionError,
 )
+from headrace.pipeline.lock import table_lock
+
+from .conftest import Project
 
 if TYPE_CHECKING:
-    from .conftest import Project
+    from collections.abc import Iterator
+    from pathlib import Path
 
 COUNTS = """
 @dp.materialized_view(name="gold.counts", comment="How many")
@@ -386,3 +395,105 @@ def test_stored_inputs_look_through_views(counted: Project) -> None:
     assert pipeline.order() == ["main.bronze.events", "main.gold.counts"]
     assert not pipeline.freshness("some").stale
     assert pipeline.refresh("some").skipped
+
+
+class TestProperties:
+    def test_are_kept_in_the_table(self, events: Project) -> None:
+        events.python("""
+            properties = {"quality": "gold", "delta.logRetentionDuration": "interval 60 days"}
+
+            @dp.materialized_view(name="gold.counts", table_properties=properties)
+            def counts():
+                return spark.table("bronze.events")
+        """)
+        events.run()
+        assert events.run() == {}
+        table = DeltaTable(events.location("gold.counts"))
+        assert table.metadata().configuration == {
+            "quality": "gold",
+            "delta.logRetentionDuration": "interval 60 days",
+        }
+        events.load().refresh("gold.counts", full=True)
+        again = DeltaTable(events.location("gold.counts"))
+        assert again.metadata().configuration == table.metadata().configuration
+        assert again.version() == table.version() + 1
+
+    @pytest.mark.parametrize(
+        ("key", "value", "error"),
+        [
+            ("delta.enableChangeDataFeed", "true", UnsupportedDefinitionError),
+            ("delta.logRetentionDuration", "soon", DefinitionError),
+            ("delta.checkpointInterval", "0", DefinitionError),
+        ],
+    )
+    def test_of_delta_are_refused_by_name(
+        self, project: Project, key: str, value: str, error: type[Exception]
+    ) -> None:
+        project.sql(
+            f"CREATE MATERIALIZED VIEW a TBLPROPERTIES ('{key}' = '{value}') AS SELECT 1 AS x"
+        )
+        with pytest.raises(error, match=key):
+            project.load()
+
+
+def test_a_table_is_refreshed_by_one_process_at_a_time(counted: Project) -> None:
+    pipeline = counted.load()
+    with (
+        table_lock(counted.workspace.paths, "main.bronze.events"),
+        pytest.raises(ConcurrentRefreshError, match=r"main\.bronze\.events"),
+    ):
+        pipeline.refresh("bronze.events")
+    assert pipeline.refresh("bronze.events").rows == 3
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of two megabytes."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no right to mount a file system")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)
+
+
+HUGE = """
+@dp.materialized_view(name="gold.huge")
+def huge():
+    rows = 0 if spark.conf.get("raw") == "none" else 1000000
+    return spark.range(rows).select(F.rand(7).alias("noise"))
+"""
+
+
+def test_full_disk_under_a_table(counted: Project, small_disk: Path) -> None:
+    counted.python(HUGE)
+    location = counted.location("gold.huge")
+    location.parent.mkdir(parents=True)
+    location.symlink_to(small_disk)
+    counted.load(raw="none").refresh("gold.huge")
+    with pytest.raises(DiskFullError, match="disk is full") as caught:
+        counted.load().refresh("gold.huge")
+    assert caught.value.location == str(location)
+    assert counted.rows("gold.huge") == []
+    assert [path.name for path in small_disk.iterdir()] == ["_delta_log"]
+    counted.load(raw="none").refresh("gold.huge")
+    assert counted.freshness("gold.huge").reason.startswith("configuration raw changed")
+
+
+def test_full_disk_under_the_project(small_disk: Path) -> None:
+    project = Project(small_disk)
+    project.python(HUGE)
+    try:
+        project.load(raw="none").refresh("gold.huge")
+        (small_disk / "ballast").write_bytes(
+            b"x" * (shutil.disk_usage(small_disk).free - 64 * 1024)
+        )
+        with pytest.raises(DiskFullError, match="disk is full"):
+            project.load().refresh("gold.huge")
+        assert project.rows("gold.huge") == []
+        (small_disk / "ballast").unlink()
+        project.load(raw="none").refresh("gold.huge")
+        assert not project.load(raw="none").freshness("gold.huge").stale
+    finally:
+        project.workspace.close()

@@ -66,5 +66,6 @@ from headrace.lakehouse.maintenance import RETENTION_FLOOR as RETENTION_FLOOR
 from headrace.lakehouse.maintenance import checkpoint as checkpoint
 from headrace.lakehouse.maintenance import compact as compact
 from headrace.lakehouse.maintenance import vacuum as vacuum
+from headrace.lakehouse.properties import set_properties as set_properties
 from headrace.lakehouse.retry import retry as retry
 from headrace.lakehouse.write import write as write

@@ -22,7 +22,7 @@ from headrace.crash import crash_point
 from headrace.errors import HeadraceError
 from headrace.ids import new_id
 from headrace.pipeline import expectations, failures, store
-from headrace.pipeline.errors import ConcurrentRefreshError
+from headrace.pipeline.errors import ConcurrentRefreshError, DiskFullError
 from headrace.pipeline.store import ExpectationCount, RefreshRecord, StreamFile
 
 if TYPE_CHECKING:
@@ -91,7 +91,11 @@ class Attempt:
         store.begin(database, self.record)
         crash_point("pipeline.begun")
         try:
-            with failures.explained(self.context, self.dataset, [file.path for file in self.files]):
+            raw = [file.path for file in self.files]
+            with (
+                failures.full_disk(self.context, self.dataset),
+                failures.explained(self.context, self.dataset, raw),
+            ):
                 paths, schema = self._write()
                 crash_point("pipeline.prepared")
                 version = lakehouse.commit_files(
@@ -155,6 +159,7 @@ class Attempt:
             {
                 "operation": _OPERATION.dump_python(operation, mode="json"),
                 "comment": self.dataset.output.comment,
+                "properties": dict(self.dataset.output.properties),
                 "rows": _row_count(written),
                 "dropped": dropped,
                 "counts": _COUNTS.dump_python(counts, mode="json"),
@@ -190,6 +195,8 @@ class Attempt:
         ):
             return
         shutil.rmtree(self.directory, ignore_errors=True)
+        if isinstance(error, DiskFullError):
+            return  # there may be no space for a record either; ``recover`` makes it
         what = error.what if isinstance(error, HeadraceError) else type(error).__name__
         store.end(self.context.workspace.store, self.record.id, "failed", what)
 
@@ -253,6 +260,8 @@ def _finish(context: Context, record: RefreshRecord, version: int) -> Outcome:
     write = replace(operation.writes[0], version=version)
     workspace = context.workspace
     workspace.catalog.create_table(record.dataset, write.location, prepared["comment"])
+    if prepared["properties"]:
+        lakehouse.set_properties(context.location(record.dataset), prepared["properties"])
     crash_point("pipeline.registered")
     workspace.lineage.record(replace(operation, writes=(write,)))
     crash_point("pipeline.recorded")

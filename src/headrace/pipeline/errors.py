@@ -301,10 +301,10 @@ class ConcurrentRefreshError(HeadraceError):
     def __init__(self, dataset: str) -> None:
         self.dataset = dataset
         super().__init__(
-            f"Another process refreshed {dataset} at the same time.",
+            f"Another process refreshes {dataset} at the same time.",
             where=dataset,
-            why="its batch was committed first; nothing was written twice",
-            next=f"headrace run {dataset}",
+            why="a table is refreshed by one process at a time; nothing was written twice",
+            next=f"wait for it to end, then type: headrace run {dataset}",
         )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import OperationalError
+
 from headrace import lakehouse
 from headrace.engine import files as engine_files
 from headrace.errors import HeadraceError
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.graph import Dataset
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
+_FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large", "disk is full")
 _MISSING_COLUMN = (
     re.compile(r"attribute ObjectName\(\[(?P<parts>.*?)\]\) is missing from the schema"),
     re.compile(r"No field named (?P<parts>[\w.\"`]+)"),
@@ -46,7 +48,7 @@ def explained(context: Context, dataset: Dataset, raw: Sequence[str] = ()) -> It
         raw: raw files that are being read, beside those of its batch reads.
 
     Raises:
-        DiskFullError: no space is left.
+        DiskFullError: the engine found no space left.
         ColumnNotFoundError: the query names a column that its inputs lack.
         CorruptFileError: a raw file cannot be read.
         DefinitionError: the query function raised.
@@ -56,16 +58,12 @@ def explained(context: Context, dataset: Dataset, raw: Sequence[str] = ()) -> It
 
     try:
         yield
-    except StorageFullError as error:
-        raise DiskFullError(dataset.name, error.location, error.why or error.what) from error
     except HeadraceError:
         raise
     except PySparkException as error:
         raise _explain(context, dataset, raw, error) from error
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise _disk_full(context, dataset, str(error)) from error
+    except OSError:
+        raise
     except Exception as error:
         where = user_location(error, context.root)
         if where is None:
@@ -73,6 +71,23 @@ def explained(context: Context, dataset: Dataset, raw: Sequence[str] = ()) -> It
         raise DefinitionError(
             f"The query of {dataset.name} failed.", where, describe(error)
         ) from error
+
+
+@contextmanager
+def full_disk(context: Context, dataset: Dataset) -> Iterator[None]:
+    """Raise ``DiskFullError`` where no space is left, whoever noticed it.
+
+    Raises:
+        DiskFullError: for the table's files, or for the database.
+    """
+    try:
+        yield
+    except StorageFullError as error:
+        raise DiskFullError(dataset.name, error.location, error.why or error.what) from error
+    except (OSError, OperationalError) as error:
+        if getattr(error, "errno", None) not in _FULL and not _says_full(str(error)):
+            raise
+        raise _disk_full(context, dataset, first_line(error)) from error
 
 
 def corruption(path: str) -> str | None:
@@ -99,7 +114,7 @@ def _explain(
     context: Context, dataset: Dataset, raw: Sequence[str], error: Exception
 ) -> HeadraceError:
     reason = first_line(error)
-    if any(word in str(error).lower() for word in _FULL_WORDS):
+    if _says_full(str(error)):
         return _disk_full(context, dataset, reason)
     location = user_location(error, context.root) or _place(dataset)
     column = _missing_column(str(error))
@@ -111,6 +126,10 @@ def _explain(
         if why is not None:
             return CorruptFileError(dataset.name, path, why, streaming=path in raw)
     return RefreshError(dataset.name, location, reason)
+
+
+def _says_full(text: str) -> bool:
+    return any(word in text.lower() for word in _FULL_WORDS)
 
 
 def _disk_full(context: Context, dataset: Dataset, reason: str) -> DiskFullError:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
 from headrace.engine import StreamBatch
-from headrace.pipeline import freshness, reading, shape, store, streams
+from headrace.pipeline import failures, freshness, reading, shape, store, streams
 from headrace.pipeline.attempt import Attempt, Outcome, new_record, recover
 from headrace.pipeline.errors import UnsupportedDefinitionError
+from headrace.pipeline.lock import table_lock
 from headrace.pipeline.store import ExpectationCount, StreamFile
 
 if TYPE_CHECKING:
@@ -56,25 +57,30 @@ class Refresh:
 def refresh(context: Context, name: str, *, full: bool = False) -> Refresh:
     """Bring one table up to date; see ``Pipeline.refresh``."""
     started = time.perf_counter()
-    dataset = context.datasets[name]
-    if not dataset.is_stored:
+    if not context.datasets[name].is_stored:
         return _summary(context, name, [], started, "a temporary view has no rows of its own")
+    dataset = context.datasets[name]
+    with table_lock(context.workspace.paths, name), failures.full_disk(context, dataset):
+        outcomes, reason = _refresh(context, name, full)
+    return _summary(context, name, outcomes, started, reason)
+
+
+def _refresh(context: Context, name: str, full: bool) -> tuple[list[Outcome], str]:
+    dataset = context.datasets[name]
     lost = recover(context, dataset)
     last = store.last_done(context.workspace.store, name)
     # A rebuild that was killed is taken up again.
     full = full or any(row.epoch > (last.epoch if last else 0) for row in lost)
     verdict = freshness.judge(context, name)
     if not verdict.stale and not full:
-        return _summary(context, name, [], started, verdict.reason)
+        return [], verdict.reason
     reason = "made from scratch" if full else verdict.reason
     with context.user_code(_conf(context, dataset)):
         if dataset.deferred:
             dataset = reading.with_sources(context, dataset)
         if dataset.kind == "materialized_view":
-            outcomes = [_materialize(context, dataset)]
-        else:
-            outcomes = _append(context, dataset, full)
-    return _summary(context, name, outcomes, started, reason)
+            return [_materialize(context, dataset)], reason
+        return _append(context, dataset, full), reason
 
 
 def _materialize(context: Context, dataset: Dataset) -> Outcome:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import HeadraceError
 from headrace.pipeline.elements import Flow, Kind, Location, Output
 from headrace.pipeline.errors import DefinitionError, UnsupportedDefinitionError
+from headrace.pipeline.properties import check_properties
 from headrace.pipeline.spec import pipelines_cli, quiet
 from headrace.pipeline.sql import check_format, read_sql
 
@@ -59,6 +60,7 @@ class Registry:
             self.outputs.append(Output(output.name, kind, location, output.comment))
             return
         check_format(output.format, location)
+        check_properties(output.table_properties, location)
         if output.cluster_by:
             raise UnsupportedDefinitionError(
                 f"cluster_by of {output.name}", location, "use partition_cols, or leave it out"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from headrace.errors import did_you_mean
 from headrace.pipeline.elements import Flow, Kind, Location, Output
 from headrace.pipeline.errors import DefinitionError, UnsupportedDefinitionError
+from headrace.pipeline.properties import check_properties
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -304,6 +305,7 @@ def _output(created: exp.Expr, name: str, kind: Kind, location: Location) -> Out
         ):
             clause = item.sql(dialect="databricks") or type(item).__name__
             raise UnsupportedDefinitionError(clause, location, "leave the clause out")
+    check_properties(properties, location)
     return Output(
         name, kind, location, comment, _columns(created, location), partition_by, properties
     )
