@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from headrace import lakehouse
@@ -83,7 +84,7 @@ def record(
     mode: str,
     resolver: PinningResolver,
     draft: Draft,
-    used: dict[int, frozenset[str] | None],
+    used: Mapping[int, columns.Names],
 ) -> None:
     """Record a change in place. One that changed no row made no commit, and is a read."""
     version = version_made(found, before, mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from headrace.engine.rewrite import NamedRead, Rewriter
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import Relation
 
+    from headrace.engine.columns import Names
     from headrace.engine.state import SessionState
 
 # Says in a plan what a list of files is a part of; taken out before the server sees it.
@@ -46,13 +48,20 @@ class PinningResolver:
         self._others: list[Access] = []
         self._paths: list[str] = []
 
-    def reads(self, columns: dict[int, frozenset[str] | None] | None = None) -> list[Access]:
-        """What was read, with the columns used of each read (by plan id) where known."""
-        used = columns or {}
+    def reads(self, used: Mapping[int, Names] | None = None) -> list[Access]:
+        """What was read, with the columns used of each table where they are known.
+
+        Args:
+            used: by plan id of each read, from ``columns.used``.
+        """
         found = []
         for plan_id, access in self._leaves.items():
-            names = used.get(plan_id)
-            found.append(access if names is None else replace(access, columns=tuple(sorted(names))))
+            names = (used or {}).get(plan_id)
+            if names is not None and access.location and not files.is_remote(access.location):
+                held = lakehouse.schema(access.location, access.version).names
+                columns = tuple(name for name in held if name.lower() in names)
+                access = replace(access, columns=columns)
+            found.append(access)
         return [*found, *self._others]
 
     def raw_files(self) -> list[RawFile]:
