@@ -462,7 +462,7 @@ HUGE = """
 @dp.materialized_view(name="gold.huge")
 def huge():
     rows = 0 if spark.conf.get("raw") == "none" else 1000000
-    return spark.range(rows).select(F.rand(7).alias("noise"))
+    return spark.range(rows).select(F.xxhash64("id").alias("noise"))
 """
 
 
