@@ -185,6 +185,10 @@ def test_what_cannot_be_traced_says_why(loop: Loop) -> None:
         trace_row(workspace, "gold.prediction", KEY)
     with pytest.raises(InvalidKeyError, match='did you mean "device_id"'):
         trace_row(workspace, "gold.predictions", "device=5")
+    with pytest.raises(InvalidKeyError, match="it is a table"):
+        trace_prediction(workspace, "gold.predictions")
+    with pytest.raises(PredictionNotFoundError):
+        trace_prediction(workspace, "no name; at all")
     with pytest.raises(RowNotFoundError, match="No row device_id=99"):
         trace_row(workspace, "gold.predictions", {"device_id": 99})
     workspace.catalog.create_view("gold.view", "SELECT * FROM gold.features")

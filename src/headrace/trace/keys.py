@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
+from headrace.scoring import RECORD_COLUMNS
 from headrace.trace.errors import AmbiguousRowError, InvalidKeyError, RowNotFoundError, key_text
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def find_row(table: str, location: str, version: int, key: Mapping[str, Any]) ->
         example = _first(location, version, [n for n in schema.names if n in key])
         raise RowNotFoundError(table, version, key, example)
     if rows.num_rows > 1:
-        varied = [n for n in rows.column_names if n not in key and _varies(rows.column(n))]
+        varied = [n for n in rows.column_names if n not in key and _tells_apart(rows.column(n))]
+        varied = [name for name in varied if name not in RECORD_COLUMNS]
         raise AmbiguousRowError(table, key, rows.num_rows, varied[:5])
     found: dict[str, Any] = rows.to_pylist()[0]
     return found
@@ -120,8 +122,10 @@ def _first(location: str, version: int, columns: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _varies(column: pa.ChunkedArray) -> bool:
-    try:
-        return len(column.unique()) > 1
-    except NotImplementedError:  # nested types do not tell rows apart for a person either
+def _tells_apart(column: pa.ChunkedArray) -> bool:
+    """Whether a person could type a value of the column to say which row is meant."""
+    import pyarrow.types as t
+
+    if t.is_floating(column.type) or t.is_nested(column.type) or t.is_binary(column.type):
         return False
+    return len(column.unique()) > 1

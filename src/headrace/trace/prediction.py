@@ -8,9 +8,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
+from headrace.catalog import InvalidNameError
 from headrace.errors import HeadraceError
+from headrace.ids import is_id
 from headrace.trace import keys
-from headrace.trace.errors import PredictionNotFoundError, PredictionNotShippedError, key_text
+from headrace.trace.errors import (
+    InvalidKeyError,
+    PredictionNotFoundError,
+    PredictionNotShippedError,
+    key_text,
+)
 from headrace.trace.graph import Builder, Node, Trace
 from headrace.trace.model import ModelFacts, Models
 from headrace.trace.row import entity_of, json_row, json_value
@@ -71,7 +78,19 @@ def _logged(workspace: Workspace, prediction_id: str) -> dict[str, Any]:
     for segment in sorted(workspace.paths.spool.rglob("*")):
         if segment.is_file() and needle in segment.read_bytes():
             raise PredictionNotShippedError(prediction_id, str(segment))
+    if not is_id(prediction_id, "pred"):
+        _might_be_a_table(workspace, prediction_id)
     raise PredictionNotFoundError(prediction_id, [str(entry.name) for entry in logs])
+
+
+def _might_be_a_table(workspace: Workspace, text: str) -> None:
+    """Raises InvalidKeyError if the text names a table: the key of a row is missing then."""
+    try:
+        entry = workspace.catalog.find(text)
+    except InvalidNameError:
+        return
+    if entry is not None:
+        raise InvalidKeyError(str(entry.name), "", "it is a table, and a trace follows one row")
 
 
 def _rows(entry: Entry, prediction_id: str) -> list[dict[str, Any]]:
