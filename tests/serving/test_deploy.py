@@ -91,6 +91,7 @@ def test_a_rollout_goes_step_by_step_and_drains_the_old(
     endpoint = spec(steps=STEPS, every="30s")
     green = deploy(workspace, endpoint, version(2)).id
     assert shares(workspace) == {"blue": 100, "green": 0}
+    assert (endpoint_status(workspace, "scores").rollout or {})["state"] == "waiting"
     rollout.mark_ready(workspace.store, "scores", green)
     assert shares(workspace) == {"blue": 90, "green": 10}
     rollout.advance(workspace.store, "scores", green)
@@ -104,6 +105,7 @@ def test_a_rollout_goes_step_by_step_and_drains_the_old(
     old = next(d.id for d in record(workspace).deployments if d.state == "draining")
     rollout.retire(workspace.store, "scores", old)
     assert states(workspace) == {1: "retired", 2: "ready"}
+    assert endpoint_status(workspace, "scores").rollout is None
     assert [s.shares["green"] for s in traffic_history(workspace, "scores")] == [0, 10, 50, 100]
 
 

@@ -36,8 +36,10 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises:
         PortInUseError: names the process that listens there, if it can be told.
-        AddressUnavailableError: the host is none of this machine's.
+        AddressUnavailableError: the host is none of this machine's, or there is no such port.
     """
+    if not 0 <= port <= 65535:
+        raise AddressUnavailableError(host, port, "a port is a number from 0 to 65535")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)

@@ -117,12 +117,7 @@ def shift(
 
 def _declare(connection: Connection, spec: EndpointSpec) -> EndpointRecord:
     """The endpoint's row as the project wants it; made if it is new."""
-    values: dict[str, Any] = {
-        "model": spec.model,
-        "key_columns": list(spec.key),
-        "steps": list(spec.rollout.steps),
-        "every_seconds": spec.rollout.every.total_seconds(),
-    }
+    values: dict[str, Any] = {"model": spec.model, "key_columns": list(spec.key)}
     record = read_endpoint(connection, spec.name)
     if record is None:
         connection.execute(

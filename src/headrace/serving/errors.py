@@ -99,7 +99,7 @@ class PortInUseError(HeadraceError):
 
 
 class AddressUnavailableError(HeadraceError):
-    """The host cannot be listened on."""
+    """The host or the port cannot be listened on."""
 
     code = "address_unavailable"
 

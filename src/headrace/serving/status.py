@@ -52,6 +52,7 @@ class EndpointStatus:
         state: ``live``, ``loading``, ``failed`` (nothing answers and the last deployment
             failed), or ``down`` (no scoring plane runs).
         url: where it answers, while a plane runs.
+        rollout: the one under way, or waiting for its deployment to become ready.
         unrouted: requests refused before a deployment was chosen, such as malformed ones.
     """
 
@@ -117,7 +118,7 @@ def endpoint_status(workspace: Workspace, name: str, history: int = 5) -> Endpoi
     )
     total: Counter[str] = sum(counts.values(), Counter())
     running = read_plane(workspace.paths)
-    rollout = next((r for r in record.rollouts.values() if r.state == "running"), None)
+    rollout = next((r for r in record.rollouts.values() if r.state in ("waiting", "running")), None)
     return EndpointStatus(
         name=name,
         model=record.model,
@@ -128,6 +129,7 @@ def endpoint_status(workspace: Workspace, name: str, history: int = 5) -> Endpoi
         if rollout is None
         else {
             "deployment": rollout.deployment,
+            "state": rollout.state,
             "steps": list(rollout.steps),
             "step": rollout.step,
             "next_at": iso(rollout.next_at) if rollout.next_at else None,

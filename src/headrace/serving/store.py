@@ -14,8 +14,6 @@ endpoints = Table(
     Column("name", String(64), primary_key=True),
     Column("model", String(512), nullable=False),
     Column("key_columns", JSON, nullable=False),
-    Column("steps", JSON, nullable=False),
-    Column("every_seconds", Float, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )

@@ -134,7 +134,8 @@ class Supervisor:
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         command = [
-            *(sys.executable, "-m", "headrace.serving"),
+            # -P: files of the project must not stand in for modules of the libraries.
+            *(sys.executable, "-P", "-m", "headrace.serving"),
             *("--root", str(self.paths.root)),
             *("--listener", str(self._listener.fileno())),
             *("--control", str(control.fileno())),
