@@ -201,11 +201,9 @@ def _batch_frame(context: Context, dataset: Dataset, batch: Batch, *, is_new: bo
 def _fingerprints(
     context: Context, files: Mapping[str, tuple[Path, ...]]
 ) -> list[tuple[str, RawFile]]:
-    return [
-        (key, context.workspace.lineage.fingerprint(path))
-        for key, paths in files.items()
-        for path in paths
-    ]
+    keyed = [(key, path) for key, paths in files.items() for path in paths]
+    found = context.workspace.lineage.fingerprints([path for _, path in keyed])
+    return [(key, file) for (key, _), file in zip(keyed, found, strict=True)]
 
 
 def _stream_batch(key: str, batch: Batch) -> StreamBatch:
