@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from deltalake import DeltaTable
 pytestmark = pytest.mark.slow
 
 Make = Callable[..., Any]
-SOURCE = Path(__file__).parents[2] / "src/headrace"
 
 TABLES = ["bronze/readings", "silver/readings", "gold/features", "gold/latest"]
 PREDICTIONS = "gold/failure_predictions"
@@ -107,7 +105,8 @@ def test_new_raw_data_refreshes_what_depends_on_it(make_project: Make) -> None:
     assert all(step["stale"] for step in plan["steps"] if step["kind"] == "table")
     assert "new file" in reasons["table main.bronze.readings"]
     done = steps(small.run("run", "--json"))
-    assert done["table main.bronze.readings"]["rows"] == 5 * 30 * 96
+    assert done["table main.bronze.readings"]["rows_written"] == 30 * 96
+    assert len(rows(small.root, "bronze/readings")) == 5 * 30 * 96
     assert done["table main.gold.features"]["state"] == "done"
 
 
@@ -158,10 +157,8 @@ def test_a_corrupt_file_among_good_ones_is_named_and_nothing_is_written(make_pro
     assert "Traceback" not in shown.stdout + shown.stderr
     assert DeltaTable(str(small.root / "warehouse/main/bronze/readings")).version() == before
     broken.unlink()
-    assert (
-        steps(small.run("run", "silver.readings", "--json"))["table main.bronze.readings"]["rows"]
-        == 4 * 30 * 96
-    )
+    small.run("run", "silver.readings")
+    assert len(rows(small.root, "bronze/readings")) == 4 * 30 * 96
 
 
 def test_two_runs_at_once_one_is_refused(make_project: Make) -> None:
@@ -186,33 +183,31 @@ def test_two_runs_at_once_one_is_refused(make_project: Make) -> None:
     assert first.returncode == 0, out + err
 
 
-def crash_points() -> list[str]:
-    pattern = re.compile(r"crash_point\(\s*f?\"([^\"{]+)\"")
-    return sorted(
-        {
-            name
-            for path in SOURCE.rglob("*.py")
-            if path.name != "crash.py"
-            for name in pattern.findall(path.read_text())
-        }
-    )
+#: One in each stage; the packages' own tests go through the others.
+CRASH_POINTS = [
+    "pipeline.written",
+    "pipeline.committed",
+    "mlflow-tables",
+    "training.logged",
+    "build.registered",
+    "build.judged",
+    "build.promoted",
+    "scoring.committed",
+]
 
 
-@pytest.mark.parametrize("point", crash_points())
-def test_killed_at_any_point_a_rerun_ends_in_the_same_state(
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_killed_at_a_point_a_rerun_ends_in_the_same_state(
     make_project: Make, undisturbed: Any, point: str
 ) -> None:
     small = make_project()
     killed = small.run("run", check=False, HEADRACE_CRASH_AT=point)
-    if killed.returncode == 0:
-        pytest.skip(f"a first run does not pass {point}")
-    assert killed.returncode == 137, killed.stderr
+    assert killed.returncode == 137, killed.stdout + killed.stderr
     small.run("run")
     assert_same(state(undisturbed.root), state(small.root))
-    assert {s["state"] for s in steps(small.run("run", "--json")).values()} == {"fresh"}
 
 
-@pytest.mark.parametrize("after", [1.5, 3.0, 5.0, 8.0])
+@pytest.mark.parametrize("after", [2.0, 5.0])
 def test_killed_at_a_random_moment_a_rerun_ends_in_the_same_state(
     make_project: Make, undisturbed: Any, after: float
 ) -> None:

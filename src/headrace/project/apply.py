@@ -174,11 +174,11 @@ Result = tuple[str, dict[str, Any]]
 
 def _refresh_table(desired: Desired, name: str, full: bool) -> Result:
     refresh = desired.tables.refresh(name, full=full)
-    message = f"version {refresh.version}, {refresh.rows:,} rows"
+    message = f"version {refresh.version}, {refresh.rows:,} rows written"
     failing = sum(count.failed for count in refresh.expectations)
     if failing:
         message += f", {failing:,} rows fail expectations"
-    return message, {"version": refresh.version, "rows": refresh.rows}
+    return message, {"version": refresh.version, "rows_written": refresh.rows}
 
 
 def _build_model(desired: Desired, name: str, full: bool) -> Result:
