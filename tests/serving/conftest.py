@@ -37,7 +37,7 @@ class Model(mlflow.pyfunc.PythonModel):
         if self.config.get("broken") == "load":
             raise RuntimeError("this model does not load")
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame, params=None):
         if self.config.get("broken") == "predict":
             raise RuntimeError("this model does not predict")
         time.sleep(self.config.get("seconds", 0.0))
