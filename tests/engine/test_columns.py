@@ -54,6 +54,8 @@ CASES: list[tuple[Query, str | None]] = [
     (lambda s: s.sql("WITH w AS (SELECT a, b AS k FROM gold.t) SELECT k FROM w"), "a b"),
     (lambda s: s.sql("SELECT a FROM gold.t WHERE id IN (SELECT b FROM gold.t)"), "id a b"),
     (lambda s: s.sql("SELECT max(k) FROM (SELECT * FROM gold.t) AS w (p, k, r, u, v)"), None),
+    (lambda s: s.sql("SELECT DISTINCT * FROM gold.t").select("a"), None),
+    (lambda s: s.sql("SELECT * FROM gold.t UNION SELECT * FROM gold.t").select("a"), None),
     (lambda s: s.sql("SELECT c FROM gold.view_of_t"), "a c"),
 ]
 

@@ -110,9 +110,7 @@ def _of_text(text: str, needed: Names) -> Names:
     names = set(needed or ())
     for node in statement.tree.walk():
         if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
-            renames = any(each.columns for each in statement.tree.find_all(exp.TableAlias))
-            changes = statement.tree.key in {"merge", "insert"}
-            if needed is None or renames or changes:
+            if needed is None or _looks_at_whole_rows(statement.tree):
                 return None
         elif isinstance(node, exp.Column):
             names |= {part.name.lower() for part in node.parts if isinstance(part, exp.Identifier)}
@@ -122,10 +120,17 @@ def _of_text(text: str, needed: Names) -> Names:
             if node.method == "NATURAL":
                 return None
             names |= {part.name.lower() for part in node.args.get("using") or ()}
-        elif isinstance(node, exp.SetOperation) and node.args.get("distinct"):
-            # Rows are compared as a whole; each side names its own columns.
-            continue
     return frozenset(names)
+
+
+def _looks_at_whole_rows(tree: Any) -> bool:
+    """Whether a star in the text means more than the columns that are asked of its result."""
+    from sqlglot import exp
+
+    if tree.key == "merge" or any(each.columns for each in tree.find_all(exp.TableAlias)):
+        return True
+    compared = (each for each in tree.find_all(exp.SetOperation) if each.args.get("distinct"))
+    return tree.find(exp.Distinct) is not None or next(compared, None) is not None
 
 
 def _projected(expressions: Iterable[Any], needed: Names) -> Names:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace import lakehouse
 from headrace.catalog import Access, Entry, RawFile
-from headrace.engine import files, messages
+from headrace.engine import files, messages, models
 from headrace.engine.errors import (
     InvalidTimestampError,
     StreamOutsidePipelineError,
@@ -133,8 +133,9 @@ class PinningResolver:
         return made
 
     def model(self, uri: str) -> None:
-        """Note a model that a function applies."""
-        self._others.append(Access(kind="model", name=uri))
+        """Note a model that a function applies, and see to it that it is the one named."""
+        models.forget(uri)
+        self._others.append(Access(kind="model", name=models.named(uri)))
 
     def function(self, name: str) -> None:
         """Note the models inside a registered function."""
