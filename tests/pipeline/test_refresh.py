@@ -20,6 +20,7 @@ from headrace.pipeline.errors import (
     DiskFullError,
     RefreshError,
     UnknownDatasetError,
+    UnknownTableError,
     UnsupportedDefinitionError,
 )
 from headrace.pipeline.lock import table_lock
@@ -476,8 +477,8 @@ def test_full_disk_under_a_table(counted: Project, small_disk: Path) -> None:
         counted.load().refresh("gold.huge")
     assert caught.value.location == str(location)
     assert counted.rows("gold.huge") == []
-    assert [path.name for path in small_disk.iterdir()] == ["_delta_log"]
     counted.load(raw="none").refresh("gold.huge")
+    assert list(small_disk.rglob("*.parquet")) == []
     assert counted.freshness("gold.huge").reason.startswith("configuration raw changed")
 
 
@@ -497,3 +498,34 @@ def test_full_disk_under_the_project(small_disk: Path) -> None:
         assert not project.load(raw="none").freshness("gold.huge").stale
     finally:
         project.workspace.close()
+
+
+def test_query_may_look_at_columns_of_a_temporary_view(events: Project) -> None:
+    events.python("""
+        @dp.temporary_view
+        def some():
+            return spark.table("bronze.events").where("id > 1")
+
+        @dp.materialized_view(name="gold.wide")
+        def wide():
+            frame = spark.table("some")
+            return frame.select(*[F.col(name).alias(f"{name}_x") for name in frame.columns])
+    """)
+    events.run()
+    assert events.rows("gold.wide") == [(2, 2.0), (3, 3.0)]
+    assert events.run() == {}
+    events.parquet("raw/events/2.parquet", id=[4], value=[4.0])
+    events.run()
+    assert events.rows("gold.wide") == [(2, 2.0), (3, 3.0), (4, 4.0)]
+    assert events.workspace.spark().catalog.listTables() == []
+
+
+def test_query_that_looks_at_columns_of_no_table(events: Project) -> None:
+    events.python("""
+        @dp.materialized_view(name="gold.wide")
+        def wide():
+            return spark.table("bronze.event").select(*spark.table("bronze.event").columns)
+    """)
+    with pytest.raises(UnknownTableError, match=r"bronze\.event,") as caught:
+        events.load()
+    assert str(caught.value.location) == "transformations/tables.py:6"

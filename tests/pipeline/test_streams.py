@@ -395,3 +395,33 @@ def test_stream_over_a_materialized_view_is_refused(events: Project) -> None:
     """)
     with pytest.raises(DefinitionError, match="written anew each time"):
         events.load()
+
+
+def test_new_partitions_need_a_full_refresh(events: Project) -> None:
+    events.run()
+    file = events.root / "transformations/bronze.py"
+    text = file.read_text()
+    file.write_text(text.replace('"bronze.events"', '"bronze.events", partition_cols=["id"]'))
+    with pytest.raises(TableSchemaError, match="do not fit") as caught:
+        events.run()
+    assert "--full" in str(caught.value)
+    events.load().refresh("bronze.events", full=True)
+    assert DeltaTable(events.location("bronze.events")).metadata().partition_columns == ["id"]
+    assert events.run() == {}
+
+
+def test_source_with_deletion_vectors_is_refused(project: Project) -> None:
+    spark = project.workspace.spark()
+    location = project.location("lab.numbers")
+    spark.range(10).write.saveAsTable("lab.numbers")
+    table = DeltaTable(location)
+    table.alter.set_table_properties({"delta.enableDeletionVectors": "true"})
+    spark.sql("DELETE FROM lab.numbers WHERE id = 3")
+    project.python("""
+        @dp.table(name="silver.copy")
+        def copy():
+            return spark.readStream.table("lab.numbers")
+    """)
+    assert any(file.has_deletion_vector for file in lakehouse.files(location))
+    with pytest.raises(SourceChangedError):
+        project.run()

@@ -208,6 +208,10 @@ def recover(context: Context, dataset: Dataset) -> list[RefreshRecord]:
         Those that had not been committed.
     """
     location = context.location(dataset.name)
+    for row in store.history(context.workspace.store, dataset.name):
+        # A failed query can go on writing for a moment after its files were cleared away.
+        if row.status in ("failed", "abandoned"):
+            shutil.rmtree(location / row.id, ignore_errors=True)
     lost = []
     for row in store.unfinished(context.workspace.store, dataset.name):
         version = None

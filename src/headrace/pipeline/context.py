@@ -37,7 +37,7 @@ class Context:
     root: Path
     name: str
     names: Names
-    datasets: Mapping[str, Dataset]
+    datasets: dict[str, Dataset]
     expectations: Mapping[str, Expectations]
     configuration: Mapping[str, str]
 

@@ -12,7 +12,11 @@ from headrace.engine import Reference
 from headrace.engine.references import plan_of
 from headrace.errors import HeadraceError
 from headrace.pipeline import graph
-from headrace.pipeline.errors import DefinitionError, UnsupportedDefinitionError
+from headrace.pipeline.errors import (
+    DefinitionError,
+    UnknownTableError,
+    UnsupportedDefinitionError,
+)
 from headrace.pipeline.graph import Source
 from headrace.pipeline.registry import describe, user_location
 from headrace.pipeline.stateful import stateful
@@ -47,7 +51,11 @@ def with_sources(
         except TableNotFoundError as error:
             waiting = _waits_for(context, error)
             if waiting is None:
-                raise
+                known = (str(entry.name) for entry in context.workspace.catalog.list())
+                where = user_location(error, context.root) or flow.location
+                raise UnknownTableError(
+                    error.name, dataset.name, where, {*context.datasets, *known}
+                ) from error
             found[flow.name] = (waiting,)
             deferred = True
             continue
@@ -134,7 +142,10 @@ def column_names(schema: str) -> tuple[str, ...]:
 
 
 def _waits_for(context: Context, error: TableNotFoundError) -> Source | None:
-    """The dataset of the pipeline whose table a query asks for before it is made."""
+    """The dataset of the pipeline that a query looks at before it is made."""
+    bare = error.name.rpartition(".")[2]
+    if context.names.table(error.name) == context.names.table(bare) and context.names.view(bare):
+        return Source("view", bare, False, Reference("table", bare))
     name = context.names.table(error.name)
     if name not in context.datasets:
         return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -13,7 +14,7 @@ from headrace import lakehouse
 from headrace.engine import StreamBatch
 from headrace.pipeline import failures, freshness, reading, shape, store, streams
 from headrace.pipeline.attempt import Attempt, Outcome, new_record, recover
-from headrace.pipeline.errors import UnsupportedDefinitionError
+from headrace.pipeline.errors import TableSchemaError, UnsupportedDefinitionError
 from headrace.pipeline.lock import table_lock
 from headrace.pipeline.store import ExpectationCount, StreamFile
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from headrace.engine import Recording
     from headrace.pipeline.context import Context
     from headrace.pipeline.graph import Dataset
+    from headrace.pipeline.store import RefreshRecord
     from headrace.pipeline.streams import Batch, State
 
 
@@ -75,9 +77,10 @@ def _refresh(context: Context, name: str, full: bool) -> tuple[list[Outcome], st
     if not verdict.stale and not full:
         return [], verdict.reason
     reason = "made from scratch" if full else verdict.reason
-    with context.user_code(_conf(context, dataset)):
+    with context.user_code(_conf(context, dataset)), _views(context, dataset):
         if dataset.deferred:
             dataset = reading.with_sources(context, dataset)
+            context.datasets[name] = dataset
         if dataset.kind == "materialized_view":
             return [_materialize(context, dataset)], reason
         return _append(context, dataset, full), reason
@@ -87,7 +90,6 @@ def _materialize(context: Context, dataset: Dataset) -> Outcome:
     """All rows anew, in one commit."""
 
     def frame() -> DataFrame:
-        _create_views(context, dataset)
         made = reading.call(context, dataset, dataset.flows[0])
         return shape.declared(context, dataset, made)
 
@@ -107,6 +109,8 @@ def _append(context: Context, dataset: Dataset, full: bool) -> list[Outcome]:
     last = store.last_done(database, dataset.name)
     now = streams.state(context, last)
     gone = last is not None and context.version(dataset.name) is None
+    if last is not None and not (full or gone):
+        _same_partitions(dataset, last)
     if full or gone:
         now = streams.State(epoch=now.epoch + 1)
     else:
@@ -125,6 +129,16 @@ def _append(context: Context, dataset: Dataset, full: bool) -> list[Outcome]:
     if not outcomes:
         _note_settings(context, dataset)
     return outcomes
+
+
+def _same_partitions(dataset: Dataset, last: RefreshRecord) -> None:
+    before = last.settings.get("partition_by", [])
+    if before != list(dataset.output.partition_by):
+        raise TableSchemaError(
+            dataset.name,
+            dataset.location,
+            f"its partition columns changed from {before} to {list(dataset.output.partition_by)}",
+        )
 
 
 def _run_batch(
@@ -177,7 +191,6 @@ def _batch_frame(context: Context, dataset: Dataset, batch: Batch, *, is_new: bo
         # Every file of the batch is corrupt and left out.
         columns = context.spark.table(dataset.name).schema
         return context.spark.createDataFrame([], columns)
-    _create_views(context, dataset)
     frames = []
     for flow in dataset.flows:
         news, bindings = False, {}
@@ -213,10 +226,19 @@ def _stream_batch(key: str, batch: Batch) -> StreamBatch:
     return StreamBatch(batch.files.get(key, ()))
 
 
-def _create_views(context: Context, dataset: Dataset) -> None:
-    for view in context.views(dataset.name):
-        frame = reading.call(context, view, view.flows[0])
-        frame.createOrReplaceTempView(view.name)
+@contextmanager
+def _views(context: Context, dataset: Dataset) -> Iterator[None]:
+    """The temporary views that a dataset reads, for as long as it is refreshed."""
+    views = context.views(dataset.name)
+    try:
+        with failures.explained(context, dataset):
+            for view in views:
+                frame = reading.call(context, view, view.flows[0])
+                frame.createOrReplaceTempView(view.name)
+        yield
+    finally:
+        for view in views:
+            context.spark.catalog.dropTempView(view.name)
 
 
 def _note_settings(context: Context, dataset: Dataset) -> None:

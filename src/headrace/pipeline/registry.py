@@ -158,7 +158,8 @@ def project_imports(root: Path, *, fresh: bool = True) -> Iterator[None]:
     before = Path.cwd()
     for name, module in list(sys.modules.items()) if fresh else ():
         file = getattr(module, "__file__", None)
-        if file and name != "__main__" and _is_project_code(Path(file), root):
+        ours = name == "__main__" or name.partition(".")[0] == "headrace"
+        if file and not ours and _is_project_code(Path(file), root):
             del sys.modules[name]
     sys.path.insert(0, str(root))
     os.chdir(root)

@@ -299,7 +299,11 @@ def _slice(
             dataset.name, f"it has read {name} up to version {after}, which is at {version} now"
         )
     if after < 0:
-        return Slice(name, location, -1, version, tuple(lakehouse.files(location, version)))
+        found = lakehouse.files(location, version)
+        if any(file.has_deletion_vector for file in found):
+            # The rows would come back: they are still in the files.
+            raise SourceChangedError(dataset.name, name, 0, version)
+        return Slice(name, location, -1, version, tuple(found))
     files: list[DataFile] = []
     until = after
     while until < version and (limit is None or len(files) < limit):
