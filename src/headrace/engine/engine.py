@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.engine import execute, record, references, sail
+from headrace.engine import command_line, execute, record, references, sail
 from headrace.engine.interceptor import make_interceptor
 from headrace.engine.record import Recording
 from headrace.engine.rewrite import Rewriter
@@ -65,6 +65,7 @@ class Engine:
     def _start(self) -> None:
         name = setting("HEADRACE_ENGINE")
         address = sail.address() if name == "sail" else name
+        command_line.prepare()
         from pyspark.sql.connect.client import DefaultChannelBuilder, SparkConnectClient
         from pyspark.sql.connect.session import SparkSession
 
