@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,6 +56,25 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert "HEAVY []" in shown.stdout
+
+
+def test_openmp_threads_do_not_spin_while_they_wait(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['headrace', '--help']\n"
+        "from headrace.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "import sklearn.utils._openmp_helpers"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment | {"OMP_DISPLAY_ENV": "TRUE"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown.stderr
 
 
 def test_a_mistyped_command_gets_a_suggestion(tmp_path: Path) -> None:

@@ -62,6 +62,9 @@ def main() -> None:
     """Entry point: words errors for people, and never shows a stack trace unasked."""
     debug = "--debug" in sys.argv
     _quiet()
+    # OpenMP's threads wait by spinning: beside another busy process, the many short predictions
+    # of a permutation importance take ten times as long. It is read when scikit-learn loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = cli.main(
             args=[word for word in sys.argv[1:] if word != "--debug"],
