@@ -392,7 +392,7 @@ def test_stored_inputs_look_through_views(counted: Project) -> None:
             return spark.table("some")
     """)
     pipeline = counted.load()
-    assert pipeline.stored_inputs("gold.counts") == ["main.bronze.events"]
+    assert pipeline.stored_inputs("gold.counts") == ("main.bronze.events",)
     assert pipeline.order() == ["main.bronze.events", "main.gold.counts"]
     assert not pipeline.freshness("some").stale
     assert pipeline.refresh("some").skipped

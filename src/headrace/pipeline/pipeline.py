@@ -56,14 +56,14 @@ class Pipeline:
         """
         return [name for name in graph.order(self.datasets) if self.datasets[name].is_stored]
 
-    def stored_inputs(self, name: str) -> list[str]:
+    def stored_inputs(self, name: str) -> tuple[str, ...]:
         """The tables of the pipeline that a table reads, through temporary views."""
         name = self.resolve(name)
-        return [
+        return tuple(
             source.name
             for source in graph.sources(self.datasets, name)
             if source.kind == "table" and source.name in self.datasets
-        ]
+        )
 
     def freshness(self, name: str) -> Freshness:
         """Whether a table must be refreshed, and why. Reads no data.
