@@ -85,7 +85,7 @@ def test_killed_at(scored: Scored, point: str, made: bool, first: bool) -> None:
         # What was there, or what was committed, and nothing in between.
         assert len(scored.predictions()) == (11 if made else 10)
     assert scoring_freshness(scored.workspace, scored.spec).reason == (
-        "the last scoring was interrupted"
+        "a scoring is under way, or was interrupted"
     )
 
     again = score(scored.workspace, scored.spec)

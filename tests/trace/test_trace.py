@@ -179,6 +179,46 @@ def test_a_row_of_any_table_leads_to_its_sources(loop: Loop) -> None:
     assert names(telemetry) == {"day-0-gateway-1.parquet": 144, "day-1-gateway-1.parquet": 61}
 
 
+def test_a_table_made_of_predictions_leads_to_their_model(loop: Loop) -> None:
+    alerts = loop.workspace.spark().table("gold.predictions").filter("score > 0.5")
+    alerts.select("device_id", "window_end", "score").write.saveAsTable("gold.alerts")
+    trace = trace_row(loop.workspace, "gold.alerts", KEY)
+    assert titles(trace, "table", "scoring") == [
+        "main.gold.alerts@0",
+        "main.gold.predictions@0",
+        "main.gold.features@0",
+        "main.silver.telemetry@2",
+    ]
+    assert titles(trace, "model") == ["failure/1"]
+    assert titles(trace, "table", "training")[0] == "main.gold.features@0"
+
+
+@pytest.mark.filterwarnings("ignore")  # of MLflow's spark_udf, which is not ours to mend
+def test_a_table_scored_by_hand_leads_to_its_model(loop: Loop) -> None:
+    """``spark_udf`` in a notebook: the model is found in the plan."""
+    import mlflow
+    from pyspark.sql import functions as f
+
+    spark = loop.workspace.spark()
+    mlflow.set_tracking_uri(loop.workspace.tracking_uri)
+    predict = mlflow.pyfunc.spark_udf(
+        spark, "models:/failure/1", "score double, label long", env_manager="local"
+    )
+    rows = spark.table("gold.features").withColumn(
+        "prediction", predict(f.struct("temperature_mean", "temperature_max"))
+    )
+    rows.select("device_id", "window_end", "prediction.score").write.saveAsTable("gold.by_hand")
+
+    trace = trace_row(loop.workspace, "gold.by_hand", KEY)
+
+    assert titles(trace, "model") == ["failure/1"]
+    assert titles(trace, "run") == [f"run {loop.run_id}"]
+    assert titles(trace, "table", "scoring")[:2] == ["main.gold.by_hand@0", "main.gold.features@0"]
+    by_hand = spark.table("gold.by_hand").orderBy("device_id", "window_end").toPandas()
+    ours = spark.table("gold.predictions").orderBy("device_id", "window_end").toPandas()
+    assert by_hand["score"].tolist() == ours["score"].tolist()
+
+
 def test_what_cannot_be_traced_says_why(loop: Loop) -> None:
     workspace = loop.workspace
     with pytest.raises(TableNotFoundError, match=r'did you mean "gold\.predictions"'):

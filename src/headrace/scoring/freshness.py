@@ -37,7 +37,7 @@ def judge(workspace: Workspace, spec: PredictionSpec, version: ModelVersion) -> 
     """The same for a resolved model version."""
     table = str(TableName.parse(spec.table))
     if store.last(workspace.store, table, "pending"):
-        return Freshness(True, "the last scoring was interrupted")
+        return Freshness(True, "a scoring is under way, or was interrupted")
     last = store.last(workspace.store, table, "done")
     if last is None:
         return Freshness(True, "never scored")

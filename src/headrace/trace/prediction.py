@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,7 @@ def _request(
     graph.link(node_id, table, "equals the row of" if matched.equal else "names the row of")
 
 
+@dataclass(frozen=True)
 class _Match:
     """The feature row that a request's key names.
 
@@ -149,14 +151,10 @@ class _Match:
         equal: whether the request's inputs are those of the row.
     """
 
-    def __init__(
-        self,
-        text: str,
-        row: dict[str, Any] | None = None,
-        version: int | None = None,
-        equal: bool = False,
-    ) -> None:
-        self.text, self.row, self.version, self.equal = text, row, version, equal
+    text: str
+    row: dict[str, Any] | None = None
+    version: int | None = None
+    equal: bool = False
 
 
 def _feature_row(
