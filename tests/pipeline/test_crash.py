@@ -155,6 +155,7 @@ def test_a_killed_rebuild_is_taken_up_again(prepared: Callable[[str], Project], 
     assert project.run() == {}
 
 
+@pytest.mark.slow
 def test_killed_again_while_recovering(prepared: Callable[[str], Project]) -> None:
     project = prepared("killed")
     assert run(project, crash_at="committed") == 137

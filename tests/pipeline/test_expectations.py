@@ -126,7 +126,9 @@ def test_failed_batch_is_tried_again(events: Project) -> None:
     assert events.column("bronze.events", "id") == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("condition", ["valu > 0", "value >", "no_such_function(value)", "id + 1"])
+@pytest.mark.parametrize(
+    "condition", ["value_ > 0", "value >", "no_such_function(value)", "id + 1"]
+)
 def test_condition_that_cannot_be_evaluated(readings: Project, condition: str) -> None:
     with pytest.raises(ExpectationError, match='The expectation "positive"') as caught:
         refresh(readings, expect={"fine": "id > 0"}, drop={"positive": condition})

@@ -91,7 +91,7 @@ def test_corrupt_file_of_a_batch_read(project: Project) -> None:
     [
         ({"id": [2], "value": [2.0], "extra": [1]}, "extra", "is new"),
         ({"id": [2]}, "value", "is missing"),
-        ({"id": [2], "valeu": [2.0]}, "value", 'is missing; did you mean "valeu"?'),
+        ({"id": [2], "values": [2.0]}, "value", 'is missing; did you mean "values"?'),
         ({"id": ["2"], "value": [2.0]}, "id", "is string, in the files before it int64"),
     ],
 )

@@ -216,7 +216,7 @@ def test_column_that_vanished_upstream(counted: Project) -> None:
 
 
 def test_failure_while_running(counted: Project) -> None:
-    counted.python(COUNTS.replace(".count()", ".agg(F.raise_error(F.lit('no')).alias('n'))"))
+    counted.python(COUNTS.replace(".count()", ".agg(F.raise_error(F.lit('no')).cast('int').alias('n'))"))
     with pytest.raises(RefreshError, match="could not be refreshed"):
         counted.run()
     assert not lakehouse.exists(counted.location("gold.counts"))
@@ -529,3 +529,43 @@ def test_query_that_looks_at_columns_of_no_table(events: Project) -> None:
     with pytest.raises(UnknownTableError, match=r"bronze\.event,") as caught:
         events.load()
     assert str(caught.value.location) == "transformations/tables.py:6"
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("NULL AS x", "of type void"),
+        ("struct(array(NULL) AS a) AS x", "of type void"),
+        ("INTERVAL 1 DAY AS x", "of type interval"),
+        ("1 AS a, 2 AS A", "two columns of one name"),
+        ("count(*)", "cannot have a column"),
+    ],
+)
+def test_columns_that_delta_does_not_hold(project: Project, query: str, message: str) -> None:
+    project.sql(f"CREATE MATERIALIZED VIEW a AS SELECT {query}")
+    with pytest.raises(DefinitionError, match=message) as caught:
+        project.run()
+    assert str(caught.value.location) == "transformations/tables.sql:1"
+    assert not lakehouse.exists(project.location("default.a"))
+
+
+def test_files_that_cannot_be_listed(project: Project) -> None:
+    project.python("""
+        @dp.table(name="bronze.events")
+        def events():
+            return spark.readStream.format("parquet").schema("id bigint").load("s3://bucket/raw")
+    """)
+    with pytest.raises(UnsupportedDefinitionError, match="s3://bucket/raw"):
+        project.run()
+
+
+def test_broken_link_among_raw_files(project: Project) -> None:
+    project.python("""
+        @dp.table(name="bronze.events")
+        def events():
+            return spark.readStream.format("parquet").schema("id bigint").load("raw")
+    """)
+    project.parquet("raw/1.parquet", id=[1])
+    (project.root / "raw/2.parquet").symlink_to("nowhere")
+    project.run()
+    assert project.rows("bronze.events") == [(1,)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace import lakehouse
+from headrace.engine import files as engine_files
 from headrace.pipeline import graph
 from headrace.pipeline.registry import project_imports, relative
 
@@ -60,6 +62,18 @@ class Context:
     def shown(self, path: str) -> str:
         """A path as a person in the project's directory would write it."""
         return relative(path, self.workspace.paths.root)
+
+    def listing(self, path: str) -> list[tuple[Path, os.stat_result]] | None:
+        """The files below a path with their sizes and times; ``None`` where it is not local."""
+        resolved = engine_files.absolute(path, self.workspace.paths.root)
+        if engine_files.is_remote(resolved):
+            return None
+        found = []
+        for file in engine_files.listing(resolved):
+            # One that goes away while the others are listed was not there.
+            with suppress(FileNotFoundError):
+                found.append((file, file.stat()))
+        return found
 
     def views(self, name: str) -> list[Dataset]:
         """The temporary views that a dataset reads, inputs first."""

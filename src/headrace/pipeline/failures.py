@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import OperationalError
 
 from headrace import lakehouse
-from headrace.engine import files as engine_files
 from headrace.errors import HeadraceError
 from headrace.lakehouse import StorageFullError
 from headrace.pipeline import graph
@@ -171,8 +170,6 @@ def _parquet_inputs(context: Context, dataset: Dataset) -> Iterator[str]:
 
 
 def _parquet(context: Context, path: str) -> Iterator[str]:
-    resolved = engine_files.absolute(path, context.workspace.paths.root)
-    if not engine_files.is_remote(resolved):
-        yield from (
-            str(file) for file in engine_files.listing(resolved) if file.suffix == ".parquet"
-        )
+    for file, _ in context.listing(path) or ():
+        if file.suffix == ".parquet":
+            yield str(file)

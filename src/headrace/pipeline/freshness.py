@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
-from headrace.engine import files as engine_files
 from headrace.freshness import Freshness
 from headrace.pipeline import graph, store, streams
 
@@ -95,12 +94,11 @@ def inputs(
 
 def listing_digest(context: Context, path: str) -> str | None:
     """Digest of the files below a path with sizes and times; ``None`` where it cannot be listed."""
-    resolved = engine_files.absolute(path, context.workspace.paths.root)
-    if engine_files.is_remote(resolved):
+    listing = context.listing(path)
+    if listing is None:
         return None
     digest = hashlib.sha256()
-    for file in engine_files.listing(resolved):
-        status = file.stat()
+    for file, status in listing:
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 from headrace.pipeline.errors import DefinitionError, TableSchemaError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import DataType, StructType
 
     from headrace.pipeline.context import Context
     from headrace.pipeline.graph import Dataset
+
+_INVALID: Final = frozenset(" ,;{}()\n\t=")
 
 
 def declared(context: Context, dataset: Dataset, frame: DataFrame) -> DataFrame:
     """The rows with the columns and types that the dataset declares, if it declares any.
 
     Raises:
-        DefinitionError: the query gives other columns, or lacks a partition column.
+        DefinitionError: the query gives other columns, lacks a partition column, or has a
+            column that no Delta table can hold.
     """
     schema = dataset.output.schema
     if schema is not None:
@@ -32,6 +36,7 @@ def declared(context: Context, dataset: Dataset, frame: DataFrame) -> DataFrame:
                 _difference(missing, extra),
             )
         frame = frame.select(*(frame[field.name].cast(field.dataType) for field in wanted))
+    _check_storable(dataset, frame.schema)
     missing = [name for name in dataset.output.partition_by if name not in frame.columns]
     if missing:
         raise DefinitionError(
@@ -72,6 +77,49 @@ def fitted(context: Context, dataset: Dataset, frame: DataFrame) -> DataFrame:
         else:
             columns.append(frame[field.name])
     return frame.select(*columns)
+
+
+def _check_storable(dataset: Dataset, schema: StructType) -> None:
+    seen: dict[str, str] = {}
+    for field in schema.fields:
+        if field.name.lower() in seen:
+            raise DefinitionError(
+                f"{dataset.name} has two columns of one name.",
+                dataset.location,
+                f"{seen[field.name.lower()]} and {field.name} differ in case at most",
+            )
+        seen[field.name.lower()] = field.name
+        if _INVALID & set(field.name):
+            raise DefinitionError(
+                f'{dataset.name} cannot have a column "{field.name}".',
+                dataset.location,
+                'names of Delta columns hold none of " ,;{}()=", no tab and no line break',
+                "give the column an alias",
+            )
+        unfit = next(_unfit(field.dataType), None)
+        if unfit is not None:
+            raise DefinitionError(
+                f'The column "{field.name}" of {dataset.name} is of type {unfit}.',
+                dataset.location,
+                "no Delta table holds that type",
+                "cast the column, such as CAST(NULL AS STRING)",
+            )
+
+
+def _unfit(kind: DataType) -> Iterator[str]:
+    """Types inside a type that Delta does not know."""
+    from pyspark.sql import types
+
+    if isinstance(kind, types.StructType):
+        for field in kind.fields:
+            yield from _unfit(field.dataType)
+    elif isinstance(kind, types.ArrayType):
+        yield from _unfit(kind.elementType)
+    elif isinstance(kind, types.MapType):
+        yield from _unfit(kind.keyType)
+        yield from _unfit(kind.valueType)
+    elif "interval" in kind.simpleString() or isinstance(kind, types.NullType):
+        yield kind.simpleString()
 
 
 def _struct(context: Context, schema: StructType | str) -> StructType:

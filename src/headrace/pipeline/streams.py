@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace import lakehouse
-from headrace.engine import files as engine_files
 from headrace.pipeline import filecheck, graph, store
 from headrace.pipeline.errors import (
     ChangedFileError,
     DefinitionError,
     SourceChangedError,
     StreamStateError,
+    UnsupportedDefinitionError,
 )
 
 if TYPE_CHECKING:
+    import os
+
     from headrace.lakehouse import DataFile
     from headrace.pipeline.context import Context
     from headrace.pipeline.elements import Flow
@@ -264,20 +266,24 @@ def positions(now: State, batch: Batch) -> dict[str, int]:
 
 def _new_files(context: Context, dataset: Dataset, source: StreamSource, now: State) -> list[Path]:
     """Files not read yet, the oldest first."""
-    resolved = engine_files.absolute(source.source.name, context.workspace.paths.root)
+    listing = context.listing(source.source.name)
+    if listing is None:
+        raise UnsupportedDefinitionError(
+            f"A stream over {source.source.name}",
+            source.flow.location,
+            "only files on this machine can be listed: copy or mount them",
+        )
     found = []
-    for path in engine_files.listing(resolved):
-        status = path.stat()
+    for path, status in listing:
         known = now.read.get((source.key, str(path)))
         if known is None:
             found.append((status.st_mtime_ns, path))
-        elif _differs(context, path, known):
+        elif _differs(context, path, status, known):
             raise ChangedFileError(dataset.name, str(path), known.batch)
     return [path for _, path in sorted(found)]
 
 
-def _differs(context: Context, path: Path, known: StreamFile) -> bool:
-    status = path.stat()
+def _differs(context: Context, path: Path, status: os.stat_result, known: StreamFile) -> bool:
     if (known.size, known.modified_ns) == (status.st_size, status.st_mtime_ns):
         return False
     # A copy or a touch changes the time alone.
