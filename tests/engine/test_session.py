@@ -181,8 +181,9 @@ def test_streams_become_reads_of_the_given_files(workspace: Workspace, spark: Sp
     assert new is not None
 
     df = spark.readStream.table("raw.events")
+    assert df.columns == ["id", "v"]
     with pytest.raises(StreamOutsidePipelineError):
-        _ = df.columns
+        df.collect()
     bound = workspace.engine.with_streams(df, {"raw.events": StreamBatch(new, 1)})
     assert bound.count() == 2
     assert touched(last(workspace)) == ([("main.raw.events", 1)], [])

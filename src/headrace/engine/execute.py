@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine import (
     columns,
     describe,
+    files,
     merge,
     messages,
     models,
@@ -64,6 +66,24 @@ def analysing() -> Iterator[None]:
         _analysing.reset(token)
 
 
+@dataclass(frozen=True)
+class Query:
+    """A query whose rows are on their way.
+
+    Attributes:
+        finish: records it.
+        paths: the plain files that it reads.
+    """
+
+    finish: Callable[[], None]
+    paths: list[str]
+
+    @classmethod
+    def of_catalog(cls) -> Query:
+        """Rows about the catalog, of which nothing is recorded."""
+        return cls(lambda: None, [])
+
+
 class Executor:
     """The handler of one session's requests.
 
@@ -79,7 +99,7 @@ class Executor:
         self._names = Names(state, client, self._writer)
         self._statements = Statements(state, client, self._writer, self._names)
         self._api = CatalogApi(state, client, self._names)
-        self._finishing: dict[str, Callable[[], None]] = {}
+        self._queries: dict[str, Query] = {}
         self._answered: set[str] = set()
         self._lock = threading.Lock()
 
@@ -94,11 +114,10 @@ class Executor:
             self._answered.add(request.operation_id)
         if changed.plan.WhichOneof("op_type") == "command":
             return iter(self._command(changed))
-        answer = self._catalog(changed)
-        finish = (lambda: None) if answer else self._query(changed)
+        query = Query.of_catalog() if self._catalog(changed) else self._query(changed)
         with self._lock:
             self._answered.discard(request.operation_id)
-            self._finishing[request.operation_id] = finish
+            self._queries[request.operation_id] = query
         return self._watched(request.operation_id, send(changed))
 
     def reattach(self, operation_id: str, responses: Stream) -> Stream:
@@ -110,19 +129,27 @@ class Executor:
         with self._lock:
             ours = operation_id in self._answered
             if all:
-                self._finishing.pop(operation_id, None)
+                self._queries.pop(operation_id, None)
                 self._answered.discard(operation_id)
             return not ours
 
-    def analyze(self, request: AnalyzePlanRequest) -> AnalyzePlanRequest:
-        """Resolve the plan inside a question about it."""
+    def analyze(
+        self, request: AnalyzePlanRequest, send: Callable[[AnalyzePlanRequest], Any]
+    ) -> Any:
+        """Ask about a plan whose reads are resolved. Streams have the columns of batches."""
         changed = type(request)()
         changed.CopyFrom(request)
         for message in messages.descendants(changed):
             if message.DESCRIPTOR.name == "Plan":
                 _decompress(message)
-        Rewriter(PinningResolver(self._state)).apply(changed)
-        return changed
+        resolver = PinningResolver(self._state, streams_as_batches=True)
+        Rewriter(resolver).apply(changed)
+        call = send(changed)
+        if call.exception() is not None:
+            reason = files.unreadable(resolver.paths)
+            if reason is not None:
+                raise reason from call.exception()
+        return call
 
     def _catalog(self, request: ExecutePlanRequest) -> bool:
         """Answer a call of ``spark.catalog``, by rows that the server only returns."""
@@ -133,7 +160,7 @@ class Executor:
             messages.replace(request.plan.root, answer)
         return True
 
-    def _query(self, request: ExecutePlanRequest) -> Callable[[], None]:
+    def _query(self, request: ExecutePlanRequest) -> Query:
         draft = Draft.begin(self._state.id)
         resolver = PinningResolver(self._state)
         Rewriter(resolver).apply(request.plan)
@@ -142,17 +169,29 @@ class Executor:
         def finish() -> None:
             draft.finish(self._state.lineage, reads=resolver.reads(used))
 
-        return finish
+        return Query(finish, resolver.paths)
 
     def _watched(self, operation_id: str, responses: Stream) -> Stream:
         """Pass responses through; at the end of the result, record before the caller sees it."""
-        for response in responses:
-            if response.HasField("result_complete"):
-                with self._lock:
-                    finish = self._finishing.pop(operation_id, None)
-                if finish is not None:
-                    finish()
-            yield response
+        import grpc
+
+        try:
+            for response in responses:
+                if response.HasField("result_complete"):
+                    with self._lock:
+                        query = self._queries.pop(operation_id, None)
+                    if query is not None:
+                        query.finish()
+                yield response
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAVAILABLE:
+                raise  # The client takes the stream up again.
+            with self._lock:
+                query = self._queries.get(operation_id)
+            reason = files.unreadable(query.paths) if query is not None else None
+            if reason is not None:
+                raise reason from error
+            raise
 
     def _command(self, request: ExecutePlanRequest) -> list[ExecutePlanResponse]:
         command = request.plan.command

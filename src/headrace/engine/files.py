@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
+import struct
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlparse
 
-from headrace.engine.errors import PathNotFoundError
+from headrace.engine.errors import PathNotFoundError, UnreadableFileError
 
 FORMATS: Final = frozenset(
     {"avro", "binaryfile", "csv", "delta", "json", "orc", "parquet", "text", "xml"}
 )
+_PARQUET_MARKS: Final = {b"PAR1", b"PARE"}  # plain, and with an encrypted footer
 _WILDCARDS: Final = set("*?[{")
 
 
@@ -33,23 +35,46 @@ def absolute(path: str, root: Path) -> str:
     return os.path.normpath(root / Path(path).expanduser())
 
 
-def check(path: str, resolved: str) -> None:
-    """Make sure that a read of the path finds at least one file.
+def check(path: str, resolved: str, form: str) -> None:
+    """Make sure that a read of the path finds at least one file, and no empty Parquet file.
 
-    The engine answers a missing path with an empty frame without columns.
+    The engine answers a missing path with an empty frame without columns, leaves out a Parquet
+    file of no bytes, and panics over one that is cut off.
 
     Raises:
         PathNotFoundError: nothing is there.
+        UnreadableFileError: a Parquet file is cut off, or is none.
     """
     if is_remote(resolved):
         return
-    if next(listing(resolved), None) is None:
+    found = list(listing(resolved))
+    for file in found if form == "parquet" else ():
+        reason = _broken_ends(file)
+        if reason is not None:
+            raise UnreadableFileError(str(file), reason)
+    if not found:
         reason = "no such file or directory"
         if _WILDCARDS & set(resolved):
             reason = "no file matches the pattern"
         elif Path(resolved).is_dir():
             reason = "the directory holds no file"
         raise PathNotFoundError(path, resolved, reason)
+
+
+def _broken_ends(file: Path) -> str | None:
+    """Why a file cannot be Parquet, told from its first and last bytes."""
+    size = file.stat().st_size
+    if size < 12:
+        return f"it has {size} bytes, too few for a Parquet file"
+    with file.open("rb") as opened:
+        first = opened.read(4)
+        opened.seek(-8, os.SEEK_END)
+        length, last = struct.unpack("<I4s", opened.read(8))
+    if {first, last} - _PARQUET_MARKS:
+        return "it does not begin and end as a Parquet file does"
+    if length > size - 12:
+        return f"its footer should have {length:,} bytes and the file has {size:,}"
+    return None
 
 
 def listing(resolved: str) -> Iterator[Path]:
@@ -85,3 +110,24 @@ def _braces(pattern: str) -> Iterator[str]:
         return
     for choice in pattern[start + 1 : end].split(","):
         yield from _braces(pattern[:start] + choice + pattern[end + 1 :])
+
+
+def unreadable(resolved: list[str]) -> UnreadableFileError | None:
+    """The first of the Parquet files below these paths that cannot be read, after a failure.
+
+    The engine does not say which of a thousand files it was.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    local = [path for path in resolved if not is_remote(path)]
+    for path in dict.fromkeys(file for each in local for file in listing(each)):
+        if path.suffix != ".parquet":
+            continue
+        try:
+            with parquet.ParquetFile(path) as file:
+                for _ in file.iter_batches():
+                    pass
+        except (OSError, pyarrow.ArrowException) as error:
+            return UnreadableFileError(str(path), str(error).strip().splitlines()[0])
+    return None

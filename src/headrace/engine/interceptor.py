@@ -27,8 +27,10 @@ class Handler(Protocol):
     def reattach(self, operation_id: str, responses: Stream) -> Stream:
         """The responses after a broken stream was taken up again."""
 
-    def analyze(self, request: AnalyzePlanRequest) -> AnalyzePlanRequest:
-        """The question to ask the server instead."""
+    def analyze(
+        self, request: AnalyzePlanRequest, send: Callable[[AnalyzePlanRequest], Any]
+    ) -> Any:
+        """The call that answers a question about a plan; ``send`` asks the server."""
 
     def released(self, operation_id: str, *, all: bool) -> bool:
         """Whether the server must be told to drop results; ``all``: the caller has ended."""
@@ -66,7 +68,7 @@ def make_interceptor(handler: Handler) -> Any:
             self, continuation: Callable[..., Any], details: grpc.ClientCallDetails, request: Any
         ) -> Any:
             if isinstance(request, proto.AnalyzePlanRequest):
-                return continuation(details, handler.analyze(request))
+                return handler.analyze(request, lambda changed: continuation(details, changed))
             if isinstance(request, proto.ReleaseExecuteRequest) and not handler.released(
                 request.operation_id, all=request.HasField("release_all")
             ):

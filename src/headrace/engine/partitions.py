@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.engine import messages, sql
 from headrace.engine.describe import partition_columns, relation_schema
-from headrace.engine.errors import RowsOutsideError
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.client import SparkConnectClient
@@ -60,11 +59,9 @@ def _guarded(rows: Relation, condition: str, client: SparkConnectClient) -> Rela
     return made
 
 
-def explained(error: Exception, write: Write) -> Exception:
-    """The error of a write, in words where a row lay outside of the predicate."""
-    if _OUTSIDE in str(error):
-        return RowsOutsideError(write.target.label, write.options.get("replacewhere", ""))
-    return error
+def is_outside(error: Exception) -> bool:
+    """Whether a write failed because a row does not meet its predicate."""
+    return _OUTSIDE in str(error)
 
 
 def _values(

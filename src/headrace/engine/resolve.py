@@ -38,10 +38,16 @@ class PinningResolver:
 
     Within one resolver, which serves one action, a table has one version: two reads of it see
     the same rows.
+
+    Args:
+        state: the session.
+        streams_as_batches: take streaming reads for reads of everything that is there, which is
+            enough to know their columns; otherwise they are refused.
     """
 
-    def __init__(self, state: SessionState) -> None:
+    def __init__(self, state: SessionState, *, streams_as_batches: bool = False) -> None:
         self._state = state
+        self._streams_as_batches = streams_as_batches
         self._latest: dict[str, int] = {}
         self._views: list[str] = []
         self._leaves: dict[int, Access] = {}
@@ -85,7 +91,7 @@ class PinningResolver:
 
     def table(self, read: NamedRead) -> Relation | None:
         """A pinned read of what the name stands for now."""
-        if read.streaming:
+        if read.streaming and not self._streams_as_batches:
             raise StreamOutsidePipelineError(read.name)
         view = self._state.temp_view(read.parts)
         if view is not None:
@@ -108,7 +114,7 @@ class PinningResolver:
         source = relation.read.data_source
         options = {key.lower(): value for key, value in source.options.items()}
         given = list(source.paths) or ([options["path"]] if options.get("path") else [])
-        if relation.read.is_streaming:
+        if relation.read.is_streaming and not self._streams_as_batches:
             raise StreamOutsidePipelineError(", ".join(given) or source.format)
         if not given:
             return None
@@ -119,9 +125,10 @@ class PinningResolver:
         if form == "delta" or (not form and _is_delta(resolved[0])):
             return self._delta_path(resolved[0], options)
         for path, place in zip(given, resolved, strict=True):
-            files.check(path, place)
+            files.check(path, place, form or "parquet")
         made = messages.new_relation()
         made.CopyFrom(relation)
+        made.read.is_streaming = False
         made.read.data_source.format = form or "parquet"
         del made.read.data_source.paths[:]
         made.read.data_source.paths.extend(resolved)
@@ -181,20 +188,25 @@ class PinningResolver:
         return self._leaf(access, location, version, options)
 
     def _leaf(
-        self, access: Access, location: str, version: int, options: dict[str, str]
+        self, access: Access, location: str, version: int | None, options: dict[str, str]
     ) -> Relation:
         made = messages.new_relation()
         source = made.read.data_source
         source.format = "delta"
         source.paths.append(location)
         for key, value in options.items():
-            if key not in _MOMENT_OPTIONS and key != "path":
-                source.options[key] = value
-        source.options["versionAsOf"] = str(version)
+            if key == "path" or (key in _MOMENT_OPTIONS and version is not None):
+                continue
+            source.options[key] = value
+        if version is not None:
+            source.options["versionAsOf"] = str(version)
         self._leaves[made.common.plan_id] = access
         return made
 
-    def _version(self, location: str, version: int | None, timestamp: str | None) -> int:
+    def _version(self, location: str, version: int | None, timestamp: str | None) -> int | None:
+        if files.is_remote(location):
+            # The log cannot be listed from here; the server reads the newest version.
+            return version
         if version is not None:
             return lakehouse.check_version(location, version)
         if timestamp is not None:

@@ -35,6 +35,7 @@ def address() -> str:
 def _start() -> tuple[SparkConnectServer, str]:
     # Read once, when the native library loads: Sail logs each query at INFO otherwise.
     os.environ.setdefault("RUST_LOG", "error")
+    os.environ.setdefault("RUST_BACKTRACE", "0")
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer(ip="127.0.0.1", port=0)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from headrace import lakehouse
-from headrace.catalog import Access
+from headrace.catalog import Access, RawFile
 from headrace.engine import columns, conflicts, files, partitions, rows, target
-from headrace.engine.errors import TableExistsError, UnsupportedStatementError
+from headrace.engine.errors import RowsOutsideError, TableExistsError, UnsupportedStatementError
 from headrace.engine.resolve import PinningResolver
 from headrace.engine.rewrite import Rewriter, parts_of
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headrace.engine.record import Draft
     from headrace.engine.state import SessionState
     from headrace.engine.target import Target
+    from headrace.errors import HeadraceError
 
 Mode = Literal["append", "overwrite"]
 _MODES: Final = {0: "error", 1: "append", 2: "overwrite", 3: "error", 4: "ignore"}
@@ -176,26 +177,39 @@ class Writer:
 
         resolver = PinningResolver(self._state)
         Rewriter(resolver).apply(write.rows)
+        raw = resolver.raw_files()
+        before = write.target.version
+        try:
+            self._send(write, draft.id)
+        except PySparkException as error:
+            reason = _explained(error, write, resolver.paths)
+            if reason is None:
+                raise
+            raise reason from error
+        return self._finish(write, draft, resolver, raw, before)
+
+    def _send(self, write: Write, marker: str) -> None:
         replaces = write.create or (write.mode == "overwrite" and write.flag("overwriteSchema"))
         write.rows = (rows.nullable if replaces else rows.fitted)(write, self._client)
-        before = write.target.version
         if write.create:
             write.options.pop("partitionoverwritemode", None)
             write.options.pop("replacewhere", None)
         partitions.confine(write, self._client)
-        try:
-            conflicts.retried(
-                lambda: self._client.execute_command(_command(write, draft.id, replaces)),
-                write.target.label,
-                write.mode,
-                attempts=conflicts.ATTEMPTS if write.mode == "append" else 1,
-            )
-        except PySparkException as error:
-            raise partitions.explained(error, write) from error
-        return self._finish(write, draft, resolver, before)
+        command = _command(write, marker, replaces)
+        conflicts.retried(
+            lambda: self._client.execute_command(command),
+            write.target.label,
+            write.mode,
+            attempts=conflicts.ATTEMPTS if write.mode == "append" else 1,
+        )
 
     def _finish(
-        self, write: Write, draft: Draft, resolver: PinningResolver, before: int | None
+        self,
+        write: Write,
+        draft: Draft,
+        resolver: PinningResolver,
+        raw: list[RawFile],
+        before: int | None,
     ) -> int | None:
         found = write.target
         version = None
@@ -210,27 +224,35 @@ class Writer:
             reads=resolver.reads(columns.used(write.rows)),
             writes=[found.access(version)],
             mode=write.mode,
-            files=resolver.raw_files(),
+            files=raw,
         )
         return version
 
     def _files(self, command: WriteOperation, path: str, draft: Draft) -> None:
         """A write of plain files; recorded as a path."""
+        from pyspark.sql.connect import proto
+
         resolver = PinningResolver(self._state)
         made = type(command)()
         made.CopyFrom(command)
         Rewriter(resolver).apply(made)
         made.path = files.absolute(path, self._state.paths.root)
-        from pyspark.sql.connect import proto
-
+        raw = resolver.raw_files()
         self._client.execute_command(proto.Command(write_operation=made))
         draft.finish(
             self._state.lineage,
             reads=resolver.reads(columns.used(made.input)),
             writes=[Access("path", made.path)],
             mode=_MODES[command.mode],
-            files=resolver.raw_files(),
+            files=raw,
         )
+
+
+def _explained(error: Exception, write: Write, paths: list[str]) -> HeadraceError | None:
+    """What made a write fail, where that can be told."""
+    if partitions.is_outside(error):
+        return RowsOutsideError(write.target.label, write.options.get("replacewhere", ""))
+    return files.unreadable(paths)
 
 
 def _command(write: Write, marker: str, replaces: bool) -> Command:
