@@ -10,11 +10,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -245,14 +247,20 @@ def improve(workspace: Workspace) -> None:
 
 def requests(workspace: Workspace, limit: int = 400) -> list[dict[str, Any]]:
     """Rows to ask about: the latest window of each device, as JSON values."""
-    import json
-
     from headrace import lakehouse
 
     location = workspace.catalog.resolve(LATEST).location
-    frame = lakehouse.read(location or "").slice(0, limit).to_pandas()
-    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso"))
-    return rows
+    latest = lakehouse.read(location or "").slice(0, limit).to_pylist()
+    return [{name: _json_value(value) for name, value in row.items()} for row in latest]
+
+
+def _json_value(value: Any) -> Any:
+    """Doubles as they are, times in ISO 8601; JSON has no NaN."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
 
 
 @contextmanager
