@@ -27,6 +27,7 @@ from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
 from headrace.serving.records import (
     Deployment,
     EndpointRecord,
+    model_directory,
     read_cache,
     read_endpoints,
     revisions,
@@ -186,6 +187,12 @@ class Reconciler:
                 del known[identifier]
 
     def _load(self, deployment: Deployment, known: Path | None) -> tuple[Scorer, Path]:
+        """In the loader's thread."""
+        if known is None and self.store is not None:
+            try:
+                known = model_directory(self.store, deployment.model_id)
+            except SQLAlchemyError as error:
+                log.info("MLflow's client is asked instead of the database: %s", error)
         scorer, path = self._loader(deployment, self.paths.database_url, known)
         smoke(scorer, deployment.model)
         return scorer, path

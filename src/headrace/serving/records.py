@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, column, func, inspect, select, table
 
 from headrace.clock import iso
 from headrace.serving.routing import Split
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from headrace.catalog import Store
 
 State = Literal["loading", "ready", "failed", "draining", "retired"]
+
+_logged_models = table("logged_models", column("model_id"), column("artifact_location"))
 
 #: States in which the plane has something to do with a deployment.
 ACTIVE: Final = ("loading", "ready", "draining")
@@ -142,6 +146,25 @@ def read_endpoint(connection: Connection, name: str) -> EndpointRecord | None:
         deployments=tuple(Deployment(**deployment._mapping) for deployment in active),
         rollouts={r.deployment: rollout_of(dict(r._mapping)) for r in steps},
     )
+
+
+def model_directory(store: Store, model_id: str) -> Path | None:
+    """The directory of a logged model, read from MLflow's table.
+
+    MLflow's client would tell it too, after seconds of setting itself up.
+
+    Returns:
+        ``None`` where MLflow knows no such model, or keeps it on another machine.
+    """
+    query = select(_logged_models.c.artifact_location).where(_logged_models.c.model_id == model_id)
+    with store.reading() as connection:
+        if not inspect(connection).has_table(_logged_models.name):
+            return None
+        location = connection.scalar(query)
+    address = urlparse(location or "")
+    if address.scheme not in ("", "file") or not address.path:
+        return None
+    return Path(url2pathname(address.path))
 
 
 def rollout_of(row: Mapping[str, Any]) -> RolloutState:

@@ -1,0 +1,124 @@
+"""Loading models of real flavors by their immutable URI."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headrace.clock import now
+from headrace.serving.codec import parse
+from headrace.serving.errors import ModelNotServableError, PredictionFailedError
+from headrace.serving.records import Deployment, model_directory
+from headrace.serving.scorer import load, reason_of, score, smoke
+
+from .conftest import Served
+from .fakes import Adder
+
+JSON = "application/json"
+
+
+def deployment(served: Served, kind: str) -> Deployment:
+    version = served.versions[kind]
+    moment = now()
+    return Deployment(
+        "dep_1", "scores", "blue", version.name, version.version, version.model_id, "loading",
+        None, moment, moment,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """MLflow warns of its own affairs while it loads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def test_a_model_is_found_through_the_database(project: Served) -> None:
+    wanted = deployment(project, "first")
+    path = model_directory(project.workspace.store, wanted.model_id)
+    assert path is not None
+    scorer, used = load(wanted, "sqlite:////nowhere/at/all.db", path)
+    assert used == path
+    smoke(scorer, wanted.model)
+    payload = parse(b'{"inputs": {"a": [1], "b": [2], "site": ["x"]}}', JSON)
+    assert score(scorer, payload, "m/1").scores == [1021.0]
+
+
+def test_without_a_known_directory_mlflow_is_asked(project: Served) -> None:
+    wanted = deployment(project, "second")
+    scorer, path = load(wanted, project.paths.database_url, Path("/no/such/directory"))
+    assert (path / "MLmodel").is_file()
+    assert b'"a"' in scorer.example(), "made up: it was logged without an example"
+    smoke(scorer, wanted.model)
+
+
+def test_the_database_does_not_know_other_models(project: Served) -> None:
+    assert model_directory(project.workspace.store, "m-unknown") is None
+
+
+def test_another_model_in_the_directory_is_refused(project: Served) -> None:
+    path = model_directory(project.workspace.store, project.versions["first"].model_id)
+    with pytest.raises(ModelNotServableError, match="cannot be served") as caught:
+        load(deployment(project, "second"), project.paths.database_url, path)
+    assert project.versions["first"].model_id in str(caught.value)
+
+
+def test_a_model_that_does_not_load_says_why(project: Served) -> None:
+    wanted = deployment(project, "unloadable")
+    path = model_directory(project.workspace.store, wanted.model_id)
+    with pytest.raises(ModelNotServableError) as caught:
+        load(wanted, project.paths.database_url, path)
+    assert "RuntimeError: this model does not load" in str(caught.value)
+
+
+def test_a_model_that_does_not_predict_fails_its_smoke_request(project: Served) -> None:
+    wanted = deployment(project, "unusable")
+    path = model_directory(project.workspace.store, wanted.model_id)
+    scorer, _ = load(wanted, project.paths.database_url, path)
+    with pytest.raises(PredictionFailedError):
+        smoke(scorer, wanted.model)
+
+
+@pytest.mark.parametrize("proba", [True, False])
+def test_a_scikit_learn_model_answers_as_in_the_notebook(tmp_path: Path, proba: bool) -> None:
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+    from sklearn.ensemble import RandomForestClassifier
+
+    rng = np.random.default_rng(7)
+    features = pd.DataFrame(rng.normal(size=(200, 3)), columns=["a", "b", "c"])
+    forest = RandomForestClassifier(10, random_state=7)
+    forest.fit(features, (features["a"] > 0).astype(int))
+    path = tmp_path / "model"
+    mlflow.sklearn.save_model(
+        forest,
+        str(path),
+        signature=infer_signature(features, forest.predict(features)),
+        pip_requirements=["scikit-learn"],
+        pyfunc_predict_fn="predict_proba" if proba else "predict",
+    )
+    moment = now()
+    wanted = Deployment(
+        "dep_1", "scores", "blue", "forest", 1, "m-1", "loading", None, moment, moment
+    )
+    scorer, _ = load(wanted, "sqlite://", path)
+    smoke(scorer, "forest/1")
+    rows = features.iloc[:5]
+    payload = parse(rows.to_csv(index=False).encode(), "text/csv")
+    expected: Any = forest.predict_proba(rows) if proba else forest.predict(rows)
+    assert np.allclose(score(scorer, payload, "forest/1").values, expected.tolist())
+
+
+def test_foreign_errors_become_a_bounded_reason() -> None:
+    with pytest.raises(PredictionFailedError) as caught:
+        score(Adder(), parse(b'{"inputs": {"a": [-2]}}', JSON), "m/1")
+    assert caught.value.why == "ZeroDivisionError: the model divides by zero"
+    assert reason_of(ValueError()) == "ValueError"
+    assert len(reason_of(ValueError("x" * 1000))) == 300
