@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 
-Example = Any  # of conftest.py
+if TYPE_CHECKING:
+    from .conftest import Example
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
