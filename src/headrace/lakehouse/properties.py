@@ -28,6 +28,7 @@ def set_properties(location: str | Path, properties: Mapping[str, str]) -> int:
         if new:
             with delta_errors(path):
                 table.alter.set_table_properties(new, raise_if_not_exists=False)
-        return table.version()
+        version: int = table.version()
+        return version
 
     return retry(action, location=path, operation="set properties")
