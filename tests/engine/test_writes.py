@@ -289,3 +289,72 @@ def test_appends_of_many_threads_all_arrive(workspace: Workspace, spark: SparkSe
     assert spark.table("gold.t").count() == 9
     made = [each.writes[0].version for each in workspace.lineage.operations(kind="write")]
     assert sorted(version for version in made if version is not None) == list(range(9))
+
+
+def test_one_of_many_creators_wins(workspace: Workspace, spark: SparkSession) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def create(_: int) -> str:
+        try:
+            numbers(spark, 2).write.saveAsTable("gold.t")
+        except TableExistsError:
+            return "exists"
+        return "made"
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = sorted(pool.map(create, range(6)))
+    assert outcomes == ["exists"] * 5 + ["made"]
+    assert lakehouse.latest_version(str(workspace.catalog.resolve("gold.t").location)) == 0
+
+
+def test_a_lost_race_is_a_conflict_and_loses_no_update(
+    workspace: Workspace, spark: SparkSession
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    spark.sql("SELECT 1 AS id, 0 AS n").write.saveAsTable("gold.t")
+
+    def add(_: int) -> int:
+        try:
+            spark.sql("UPDATE gold.t SET n = n + 1 WHERE id = 1")
+        except lakehouse.DeltaConflictError:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(4) as pool:
+        done = sum(pool.map(add, range(8)))
+    assert done >= 1
+    assert rows(spark, "gold.t") == [(1, done)]
+
+
+KILLED = """
+import headrace
+spark = headrace.spark()
+spark.range(3).write.saveAsTable("gold.t")
+"""
+
+
+def test_a_process_killed_after_its_commit(tmp_path: Path) -> None:
+    """The name is missing, and the rerun makes the table as if nothing had been."""
+    import os
+    import subprocess
+    import sys
+
+    from headrace.workspace import open_workspace
+
+    (tmp_path / "headrace.yaml").write_text("name: killed\n")
+    command = [sys.executable, "-c", KILLED]
+    keep = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    killed = subprocess.run(
+        command, cwd=tmp_path, env={**keep, "HEADRACE_CRASH_AT": "engine.committed"}, timeout=120
+    )
+    assert killed.returncode == 137
+    again = subprocess.run(command, cwd=tmp_path, env=keep, timeout=120)
+    assert again.returncode == 0
+    opened = open_workspace(tmp_path)
+    try:
+        entry = opened.catalog.resolve("gold.t")
+        assert lakehouse.row_count(str(entry.location)) == 3
+        assert len(opened.lineage.operations(kind="write")) == 1
+    finally:
+        opened.close()

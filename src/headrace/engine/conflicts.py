@@ -15,7 +15,7 @@ ATTEMPTS: Final = 8
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 2.0
 # Sail reports a lost race as text: https://github.com/lakehq/sail, crates/sail-delta-lake.
-_MARKS: Final = ("conflict", "version already exists", "concurrent")
+_MARKS: Final = ("failed to commit transaction", "conflict", "concurrent")
 
 
 def retried(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from headrace import lakehouse
 from headrace.catalog import TableNotFoundError
@@ -96,7 +96,10 @@ class Names:
                 "a Delta table needs at least one",
                 "CREATE TABLE name (column TYPE, ...), or CREATE TABLE name AS SELECT ...",
             )
-        options = {"overwriteschema": "true"} if found.registered else {}
+        options = {"overwriteschema": "true"} if table.replace else {}
+        if_exists: Literal["error", "ignore", "write"] = "error"
+        if table.replace or table.if_not_exists:
+            if_exists = "write" if table.replace else "ignore"
         self._writer.run(
             Write(
                 found,
@@ -105,6 +108,7 @@ class Names:
                 options,
                 table.partition_by,
                 create=not found.registered,
+                if_exists=if_exists,
                 comment=table.comment,
             ),
             draft,
@@ -122,16 +126,21 @@ class Names:
             if each.name in table.comments:
                 commented = each.with_metadata({"comment": table.comments[each.name]})
                 schema = schema.set(index, commented)
-        version = lakehouse.write(
-            found.location,
-            schema.empty_table(),
-            mode="overwrite",
-            partition_by=table.partition_by,
-            marker=draft.id,
-            replace_schema=True,
-        )
-        if found.name is not None:
-            self._state.catalog.create_table(found.name, found.location, table.comment)
+        with target.creating(self._state, found) as now:
+            if now.registered and not table.replace:
+                if table.if_not_exists:
+                    return
+                raise TableExistsError(found.label)
+            version = lakehouse.write(
+                found.location,
+                schema.empty_table(),
+                mode="overwrite",
+                partition_by=table.partition_by,
+                marker=draft.id,
+                replace_schema=True,
+            )
+            if found.name is not None:
+                self._state.catalog.create_table(found.name, found.location, table.comment)
         draft.finish(
             self._state.lineage, reads=(), writes=[found.access(version)], mode="overwrite"
         )

@@ -33,8 +33,9 @@ def address() -> str:
 
 
 def _start() -> tuple[SparkConnectServer, str]:
-    # Read once, when the native library loads: Sail logs each query at INFO otherwise.
-    os.environ.setdefault("RUST_LOG", "error")
+    # Read once, when the native library loads: Sail logs each query at INFO otherwise, and each
+    # commit that another writer was faster with as an error.
+    os.environ.setdefault("RUST_LOG", "error,sail_delta_lake::transaction=off")
     os.environ.setdefault("RUST_BACKTRACE", "0")
     from pysail.spark import SparkConnectServer
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +108,23 @@ def at_path(state: SessionState, path: str) -> Target:
         if name is not None:
             return Target(location, name, False)
     return Target(location, name, name is not None or lakehouse.exists(location))
+
+
+@contextmanager
+def creating(state: SessionState, found: Target) -> Iterator[Target]:
+    """Create a table at a time: the target as it is once no other process creates it.
+
+    Between a table's first commit and the registration of its name it looks like one that a
+    killed process left behind. The lock ends with the process that holds it.
+    """
+    digest = hashlib.sha256(found.label.encode()).hexdigest()[:16]
+    with (state.paths.temporary / f"create-{digest}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if found.name is not None:
+            entry = state.catalog.find(found.name)
+            yield found if entry is None else replace(found, registered=True)
+        else:
+            yield replace(found, registered=found.version is not None)
 
 
 def _managed_name(state: SessionState, location: Path) -> TableName | None:

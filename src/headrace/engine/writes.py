@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from headrace import lakehouse
 from headrace.catalog import Access, RawFile
+from headrace.crash import crash_point
 from headrace.engine import columns, conflicts, files, partitions, rows, target
 from headrace.engine.errors import RowsOutsideError, TableExistsError, UnsupportedStatementError
 from headrace.engine.resolve import PinningResolver
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["append", "overwrite"]
 _MODES: Final = {0: "error", 1: "append", 2: "overwrite", 3: "error", 4: "ignore"}
+_IF_EXISTS: Final[dict[str, Literal["error", "ignore"]]] = {"error": "error", "ignore": "ignore"}
 _MODES_V2: Final = {
     1: "create",
     2: "overwrite",
@@ -49,7 +51,8 @@ class Write:
         mode: what becomes of the rows that are there.
         options: of the Delta writer.
         partition_by: columns of a new or replaced table's directories.
-        create: the table is made, or made anew, with the rows' schema.
+        create: the table is not there, and is made with the rows' columns.
+        if_exists: what to do where another process has made it in the meantime.
         by_position: columns match by position, not by name.
         columns: those that the rows are for, by position; all of the table's if empty.
         comment: of a new table.
@@ -61,6 +64,7 @@ class Write:
     options: dict[str, str] = field(default_factory=dict)
     partition_by: tuple[str, ...] = ()
     create: bool = False
+    if_exists: Literal["error", "ignore", "write"] = "write"
     by_position: bool = False
     columns: tuple[str, ...] = ()
     comment: str | None = None
@@ -112,6 +116,7 @@ class Writer:
             options=options,
             partition_by=tuple(command.partitioning_columns),
             create=not found.registered,
+            if_exists=_IF_EXISTS.get(mode, "write"),
         )
         if command.with_schema_evolution:
             write.options["mergeschema"] = "true"
@@ -143,7 +148,7 @@ class Writer:
         if mode not in {"create", "create_or_replace"} and not found.registered:
             self._state.resolve(parts_of(command.table_name))
         options = {key.lower(): value for key, value in command.options.items()}
-        if mode in {"replace", "create_or_replace"} and found.registered:
+        if mode in {"replace", "create_or_replace"}:
             options["overwriteschema"] = "true"
         elif mode == "overwrite_partitions":
             options["partitionoverwritemode"] = "dynamic"
@@ -159,6 +164,7 @@ class Writer:
                 options,
                 tuple(_partition(each) for each in command.partitioning_columns),
                 create=not found.registered,
+                if_exists="error" if mode == "create" else "write",
             ),
             draft,
         )
@@ -170,9 +176,21 @@ class Writer:
             The Delta version that the write made; ``None`` for a remote location.
 
         Raises:
+            TableExistsError: it is to be made, and another process has made it.
             SchemaMismatchError: the rows' columns are not the table's.
             DeltaConflictError: other writers were faster, each time.
         """
+        if not write.create:
+            return self._run(write, draft)
+        with target.creating(self._state, write.target) as found:
+            if found.registered and write.if_exists == "error":
+                raise TableExistsError(found.label)
+            if found.registered and write.if_exists == "ignore":
+                return None
+            write.target, write.create = found, not found.registered
+            return self._run(write, draft)
+
+    def _run(self, write: Write, draft: Draft) -> int | None:
         from pyspark.errors import PySparkException
 
         resolver = PinningResolver(self._state)
@@ -217,6 +235,7 @@ class Writer:
             version = lakehouse.commit_of(
                 found.location, draft.id, -1 if before is None else before
             )
+        crash_point("engine.committed")
         if found.name is not None and not found.registered:
             self._state.catalog.create_table(found.name, found.location, write.comment)
         draft.finish(
