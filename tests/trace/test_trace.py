@@ -256,7 +256,7 @@ def test_an_answer_that_equals_a_feature_row_leads_to_its_raw_files(
     assert titles(trace, "deployment") == ["deployment dep_1 (green)"]
     assert titles(trace, "model") == ["failure/1"]
     [request] = trace.of_kind("request")
-    assert request.facts["match"] == "equals the row of main.gold.features@0"
+    assert request.facts["match"] == "equals the row of main.gold.latest@1"
     assert names(trace.of_kind("files", "scoring")[0]) == {"day-1-gateway-1.parquet": 6}
     assert titles(trace, "table", "training") == [
         "main.gold.features@0",
@@ -278,7 +278,8 @@ def test_an_answer_to_other_inputs_says_where_they_differ(
         for each in (differs, unknown, keyless)
     ]
     assert texts == [
-        "differs from the row of main.gold.features@0 in temperature_max",
+        "differs from the row of main.gold.latest@1 in temperature_max",
+        "main.gold.latest@1 holds no rows device_id=99,window_end=2026-01-02T10:00:00.000Z; "
         "main.gold.features@0 holds no rows device_id=99,window_end=2026-01-02T10:00:00.000Z",
         "the request holds no device_id, window_end, the key of a feature row",
     ]
