@@ -19,6 +19,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()
 ELSEWHERE = {
     *("address_unavailable", "deployment_not_ready", "invalid_shares", "model_not_servable"),
     *("plane_failed", "plane_running", "port_in_use", "token_unreadable"),
+    "invalid_log_level",
     *("http_error", "internal_error"),
 }
 

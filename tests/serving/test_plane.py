@@ -32,8 +32,9 @@ from headrace.serving import (
 )
 from headrace.serving.errors import PlaneFailedError, PlaneRunningError, PortInUseError
 from headrace.serving.spool import writers
+from headrace.settings import Paths
 
-from .conftest import Client, Served, eventually, has_state, row, spec
+from .conftest import Client, Served, eventually, has_state, make_root, row, spec
 
 UP = """
 import sys
@@ -339,6 +340,28 @@ def test_a_database_that_is_too_new_ends_the_start_with_the_reason(project: Serv
     with pytest.raises(PlaneFailedError) as caught, running_plane(project.paths):
         pass
     assert "9999" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda paths: paths.token_file.write_text(""), "token cannot be read"),
+        (lambda paths: (paths.spool.rmdir(), paths.spool.write_text("")), "spool"),
+        (lambda paths: os.environ.update(HEADRACE_LOG="warnin"), 'did you mean "warning"?'),
+    ],
+    ids=["token", "spool", "log"],
+)
+def test_a_start_that_cannot_work_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, reason: str
+) -> None:
+    monkeypatch.setenv("HEADRACE_LOG", "warning")
+    paths = make_root(tmp_path / "project")
+    paths.token_file.write_text("secret\n")
+    monkeypatch.setattr(Paths, "make", lambda _: None)
+    spoil(paths)
+    with pytest.raises(PlaneFailedError) as caught, running_plane(paths):
+        pass
+    assert reason in (caught.value.why or "")
 
 
 def test_the_token_is_asked_for_and_can_be_changed(project: Served) -> None:

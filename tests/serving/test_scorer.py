@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,10 @@ from headrace.serving.errors import ModelNotServableError, PredictionFailedError
 from headrace.serving.records import Deployment, model_directory
 from headrace.serving.scorer import load, reason_of, score, smoke
 
-from .conftest import Served
 from .fakes import Adder
+
+if TYPE_CHECKING:
+    from .conftest import Served
 
 JSON = "application/json"
 

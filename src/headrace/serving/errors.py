@@ -158,6 +158,22 @@ class TokenUnreadableError(HeadraceError):
         )
 
 
+class InvalidLogLevelError(HeadraceError):
+    """HEADRACE_LOG is no level of a log."""
+
+    code = "invalid_log_level"
+
+    def __init__(self, level: str, known: Iterable[str]) -> None:
+        self.level = level
+        levels = sorted(name.lower() for name in known)
+        super().__init__(
+            f'There is no log level "{level}".',
+            where="the environment variable HEADRACE_LOG",
+            why=did_you_mean(level.lower(), levels) or f"known levels: {', '.join(levels)}",
+            next="export HEADRACE_LOG=warning",
+        )
+
+
 class UnauthorizedError(HeadraceError):
     """The bearer token is missing or wrong."""
 
