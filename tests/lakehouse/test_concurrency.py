@@ -146,15 +146,73 @@ def test_a_reader_that_lost_is_reported(
     assert lakehouse.row_count(location) == 2
 
 
-def test_the_same_overwrite_by_another_process_counts_as_done(
+def test_the_same_overwrite_by_another_engine_counts_as_done(
     location: Path, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transaction = Transaction("refresh", 1)
+    """An engine that knows nothing of our lock, but writes the same transaction."""
+    from deltalake import CommitProperties, write_deltalake
+    from deltalake.transaction import Transaction as DeltaTransaction
+
     lakehouse.write(location, make_rows(1))
+    properties = CommitProperties(app_transactions=[DeltaTransaction("refresh", 1)])
     between(
         monkeypatch,
-        lambda: lakehouse.write(location, make_rows(2), mode="overwrite", transaction=transaction),
+        lambda: write_deltalake(
+            str(location), make_rows(2), mode="overwrite", commit_properties=properties
+        ),
     )
+    transaction = Transaction("refresh", 1)
     done = lakehouse.write(location, make_rows(3), mode="overwrite", transaction=transaction)
     assert done == 1
     assert lakehouse.row_count(location) == 2
+
+
+def test_a_writer_that_holds_the_table_too_long(
+    location: Path, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headrace.lakehouse.lock import exclusive
+
+    monkeypatch.setattr("headrace.lakehouse.lock.LONGEST_WAIT_SECONDS", 0.05)
+    with exclusive(location), pytest.raises(DeltaConflictError, match="held the table"):
+        lakehouse.write(location, make_rows(1))
+    assert lakehouse.write(location, make_rows(1)) == 0
+
+
+def unseen(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Let a writer see no table, once for each entry: it appeared right after the look."""
+    answers: list[None] = [None]
+
+    def late(place: Path) -> int | None:
+        return answers.pop() if answers else lakehouse.latest_version(place)
+
+    monkeypatch.setattr("headrace.lakehouse.commit.latest_version", late)
+    return answers
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_table_that_appears_meanwhile_is_looked_at_again(
+    location: Path, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    """Two writers find no table; the slower one must not add the same transaction again."""
+    transaction = Transaction("refresh", 1)
+    lakehouse.write(location, make_rows(1), transaction=transaction)
+    answers = unseen(monkeypatch)
+    rows = make_rows(5)
+    assert lakehouse.write(location, rows, mode=mode, transaction=transaction) == 0
+    answers.append(None)
+    parquet.write_table(rows, location / "1.parquet")
+    done = lakehouse.commit_files(
+        location, ["1.parquet"], rows.schema, mode=mode, transaction=transaction
+    )
+    assert done == 0
+    assert lakehouse.row_count(location) == 1
+
+
+def test_an_overwrite_of_a_table_that_appears_meanwhile(
+    location: Path, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lakehouse.write(location, make_rows(1))
+    unseen(monkeypatch).append(None)  # looked at before and behind the lock
+    with pytest.raises(DeltaConflictError):
+        lakehouse.write(location, make_rows(5), mode="overwrite")
+    assert lakehouse.row_count(location) == 1

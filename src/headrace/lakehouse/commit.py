@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from headrace.ids import new_id
 from headrace.lakehouse.errors import CorruptTableError, DeltaConflictError
+from headrace.lakehouse.lock import exclusive
 from headrace.lakehouse.log import find_commit, find_transaction, latest_version
 from headrace.lakehouse.opening import delta_errors, open_table
-from headrace.lakehouse.retry import ATTEMPTS, retry
+from headrace.lakehouse.retry import ATTEMPTS, LostRaceError, retry
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
 
 Mode = Literal["append", "overwrite"]
 
+_LOG = logging.getLogger(__name__)
 _IDENTITY: Final = "headraceCommit"
 
 
@@ -74,6 +77,12 @@ def commit(
     """
 
     def attempt() -> int:
+        if transaction is None and latest_version(path) is not None:
+            return once()
+        with delta_errors(path), exclusive(path):
+            return once()
+
+    def once() -> int:
         from deltalake import CommitProperties
         from deltalake.transaction import Transaction as DeltaTransaction
 
@@ -87,9 +96,21 @@ def commit(
         metadata = {_IDENTITY: identity} | ({"userMetadata": marker} if marker else {})
         txns = [DeltaTransaction(transaction.app_id, transaction.version)] if transaction else None
         properties = CommitProperties(custom_metadata=metadata, app_transactions=txns)
-        with delta_errors(path):
-            action(table, properties)
-        made = find_commit(path, _IDENTITY, identity, -1 if before is None else before)
+        after = -1 if before is None else before
+        try:
+            with delta_errors(path):
+                action(table, properties)
+        except Exception as error:
+            # What follows a commit, such as a checkpoint, can fail when the commit is made.
+            made = find_commit(path, _IDENTITY, identity, after)
+            if made is not None:
+                _LOG.warning("version %d of %s was made, and then: %s", made, path, error)
+                return made
+            if before is None and latest_version(path) is not None:
+                # Its transactions were not looked at: begin again.
+                raise LostRaceError("another writer made the table meanwhile") from error
+            raise
+        made = find_commit(path, _IDENTITY, identity, after)
         if made is None:
             raise CorruptTableError(str(path), "the commit just made is missing from the log")
         return made

@@ -42,7 +42,7 @@ def retry(
     for attempt in range(1, attempts + 1):
         try:
             return action()
-        except DeltaError as error:
+        except (DeltaError, LostRaceError) as error:
             if not is_conflict(error):
                 raise
             if attempt == attempts:
@@ -53,10 +53,12 @@ def retry(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
+class LostRaceError(Exception):
+    """Another writer was faster, in a way that the Delta library does not tell."""
+
+
 def is_conflict(error: Exception) -> bool:
     """Whether another writer was faster, so that trying again can help."""
     from deltalake.exceptions import CommitFailedError
 
-    # Two writers that create the same table: the loser finds it there.
-    created = "already exists at that location" in str(error)
-    return isinstance(error, CommitFailedError) or created
+    return isinstance(error, CommitFailedError | LostRaceError)

@@ -54,10 +54,12 @@ def write(
     def action(table: DeltaTable | None, properties: CommitProperties) -> None:
         from deltalake import write_deltalake
 
-        options: dict[str, Any] = {"mode": mode, "commit_properties": properties}
+        options: dict[str, Any] = {"commit_properties": properties}
+        # A table that appears meanwhile is a conflict: its transactions were not looked at.
+        options["mode"] = "error" if table is None else mode
         if table is None or replace_schema:
             options["partition_by"] = list(partition_by)
-        if mode == "overwrite" and replace_schema:
+        if table is not None and mode == "overwrite" and replace_schema:
             options["schema_mode"] = "overwrite"
         elif table is not None:
             check_names(path, table, pyarrow.schema(data.schema))
