@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import OperationalError
 
 from headrace import lakehouse
+from headrace.engine.errors import UnreadableFileError
 from headrace.errors import HeadraceError
 from headrace.lakehouse import StorageFullError
 from headrace.pipeline import graph
@@ -57,6 +58,11 @@ def explained(context: Context, dataset: Dataset, raw: Sequence[str] = ()) -> It
 
     try:
         yield
+    except UnreadableFileError as error:
+        streaming = error.path in raw
+        raise CorruptFileError(
+            dataset.name, error.path, error.reason, streaming=streaming
+        ) from error
     except HeadraceError:
         raise
     except PySparkException as error:
