@@ -190,3 +190,36 @@ def test_streams_become_reads_of_the_given_files(workspace: Workspace, spark: Sp
     nothing = workspace.engine.with_streams(df, {"raw.events": StreamBatch([], 1)})
     assert nothing.columns == ["id", "v"]
     assert nothing.count() == 0
+
+
+def test_streams_of_partitions_and_of_paths(workspace: Workspace, spark: SparkSession) -> None:
+    from headrace import lakehouse
+    from headrace.engine import StreamBatch
+
+    parts = numbers(spark, 4).selectExpr("id", "v", "CAST(id % 2 AS STRING) AS p")
+    parts.write.partitionBy("p").saveAsTable("raw.parts")
+    location = str(workspace.catalog.resolve("raw.parts").location)
+    numbers(spark, 3).coalesce(1).write.parquet("raw/in")
+    (file,) = (workspace.paths.root / "raw" / "in").glob("*.parquet")
+
+    table = spark.sql("SELECT id, p FROM STREAM(raw.parts)")
+    path = spark.readStream.schema("id LONG, v LONG").parquet("raw/in")
+    both = table.join(path, "id")
+    bindings = {
+        "raw.parts": StreamBatch(lakehouse.files(location), 0),
+        str(workspace.paths.root / "raw" / "in"): StreamBatch([file]),
+    }
+    assert {each.name for each in workspace.engine.references(both)} == set(bindings)
+    bound = workspace.engine.with_streams(both, bindings)
+    bound.write.saveAsTable("gold.t")
+    assert sorted((row.id, row.p) for row in spark.table("gold.t").collect()) == [
+        (0, "0"),
+        (1, "1"),
+        (2, "0"),
+    ]
+    operation = workspace.lineage.operations(kind="write", limit=1)[0]
+    assert touched(operation)[0] == [
+        ("main.raw.parts", 0),
+        (str(workspace.paths.root / "raw" / "in"), None),
+    ]
+    assert [each.path for each in operation.files] == [str(file)]

@@ -149,10 +149,11 @@ class CatalogApi:
         partitions: set[str] = set()
         if self._state.temp_view(parts) is None and self._entry(request).kind == "table":
             partitions = set(describe.partition_columns(str(self._entry(request).location)))
+        noted = describe.comments(self._state, parts)
         found = [
             (
                 each.name,
-                each.metadata.get("comment"),
+                noted.get(each.name),
                 each.dataType.simpleString(),
                 each.nullable,
                 each.name in partitions,

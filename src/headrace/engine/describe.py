@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
@@ -61,17 +61,29 @@ def relation_schema(client: SparkConnectClient, relation: Relation) -> StructTyp
 
 def columns(state: SessionState, client: SparkConnectClient, parts: tuple[str, ...]) -> Relation:
     """``DESCRIBE TABLE``: name, type and comment of each column."""
-    return column_rows(schema_of(state, client, parts))
+    return column_rows(schema_of(state, client, parts), comments(state, parts))
 
 
-def column_rows(schema: StructType) -> Relation:
+def comments(state: SessionState, parts: tuple[str, ...]) -> dict[str, str]:
+    """What was written about the columns of a table; the server does not hand it on."""
+    if state.temp_view(parts) is not None:
+        return {}
+    entry = state.resolve(parts)
+    if entry.location is None:
+        return {}
+    return {
+        field.name: field.metadata[b"comment"].decode()
+        for field in lakehouse.schema(entry.location)
+        if b"comment" in (field.metadata or {})
+    }
+
+
+def column_rows(schema: StructType, comments: Mapping[str, str] | None = None) -> Relation:
     """Name, type and comment of each column."""
+    noted = comments or {}
     return rows(
         ("col_name", "data_type", "comment"),
-        [
-            (each.name, each.dataType.simpleString(), each.metadata.get("comment"))
-            for each in schema.fields
-        ],
+        [(each.name, each.dataType.simpleString(), noted.get(each.name)) for each in schema.fields],
     )
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.engine import (
     columns,
-    describe,
     files,
     merge,
     messages,
@@ -232,7 +231,9 @@ class Executor:
             if _analysing.get():
                 require_query(sql.read(text))
             else:
-                describe.resolved(self._state, relation)
+                probe = type(relation)()
+                probe.CopyFrom(relation)
+                Rewriter(PinningResolver(self._state, streams_as_batches=True)).apply(probe)
         return messages.responses(request, sql_command_result=messages.sql_result(result))
 
     def _register(self, command: Command) -> None:

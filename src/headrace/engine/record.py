@@ -42,7 +42,7 @@ class Recording:
 
     @property
     def reads(self) -> list[Access]:
-        """Everything read, each thing once; without what the recording itself wrote before."""
+        """Everything read, each thing and version once, in order."""
         return list(merged(access for each in self.operations for access in each.reads))
 
     @property

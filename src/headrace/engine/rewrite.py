@@ -78,7 +78,7 @@ class Rewriter:
         if kind == "Relation":
             self._relation(message, hidden)
             return
-        if kind == "PythonUDF":
+        if kind in {"PythonUDF", "PythonUDTF"}:
             for uri in models.uris(message.command):
                 self._resolver.model(uri)
         elif kind in {"UnresolvedFunction", "CallFunction"}:
