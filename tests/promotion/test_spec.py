@@ -13,7 +13,7 @@ from headrace.promotion import GateSpec
     [
         ({"metric": "average_precison"}, 'did you mean "average_precision"'),
         ({"metric": "money"}, "there are average_precision, roc_auc"),
-        ({"metric": "roc_auc", "min": {"recal": 0.5}}, 'did you mean "recall"'),
+        ({"metric": "roc_auc", "min": {"recallx": 0.5}}, 'did you mean "recall"'),
         ({"metric": "roc_auc", "slice_min": {"recall": 0.5}}, "needs `slices`"),
         ({"metric": "roc_auc", "confidence": 1.0}, "less than 1"),
         ({"metric": "roc_auc", "confidence": 0.3}, "greater than 0.5"),

@@ -99,7 +99,7 @@ def test_what_is_resolved_is_what_mlflow_loads(
         ("failure@producton", AliasNotFoundError, 'did you mean "production"'),
         ("failure@staging", AliasNotFoundError, "its aliases are production"),
         ("failure/9", ModelVersionNotFoundError, "its versions are 1"),
-        ("failur", ModelNotFoundError, 'did you mean "failure"'),
+        ("failurex", ModelNotFoundError, 'did you mean "failure"'),
         ("elsewhere@production", ModelNotFoundError, "registered are: failure"),
         ("failure/one", InvalidReferenceError, "name@alias, name/3 or name"),
         ("failure@", InvalidReferenceError, "does not name"),

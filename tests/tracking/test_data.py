@@ -86,8 +86,8 @@ def test_a_view_has_no_versions_to_train_on(models: ModelProject) -> None:
 
 
 def test_an_unknown_table_has_a_suggestion(models: ModelProject) -> None:
-    with pytest.raises(TableNotFoundError, match=r"gold\.featurs"):
-        pin(models.workspace, spec(table="gold.featurs"))
+    with pytest.raises(TableNotFoundError, match=r"gold\.featurez"):
+        pin(models.workspace, spec(table="gold.featurez"))
 
 
 def one_class_at_the_end() -> pa.Table:

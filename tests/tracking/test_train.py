@@ -51,8 +51,20 @@ def test_the_run_names_the_data_it_read(models: ModelProject, trained: TrainedMo
     for dataset in inputs.values():
         assert dataset.name == f"main.gold.features@v{trained.table_version}"
         source = json.loads(dataset.source)
-        assert source["delta_table_version"] == str(trained.table_version)
+        assert source["delta_table_version"] == trained.table_version
         assert Path(source["path"]).is_dir()
+        assert mlflow.data.get_source(dataset).to_dict()["path"] == source["path"]
+        columns = {
+            each["name"]: each["type"] for each in json.loads(dataset.schema)["mlflow_colspec"]
+        }
+        assert columns == {
+            "heat": "double",
+            "shake": "double",
+            "noise": "double",
+            "fails": "boolean",
+        }
+    rows = [json.loads(each.profile)["num_rows"] for each in inputs.values()]
+    assert sum(rows) == 1200
     assert inputs["train"].digest != inputs["holdout"].digest
 
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import inspect
 import io
+import os
 import subprocess
 import sys
 import traceback
@@ -65,6 +66,7 @@ def read_source(root: Path, spec: TrainingSpec) -> Source:
     Raises:
         TrainingSourceError: the file is missing, outside the project, or no Python.
     """
+    root = root.resolve()
     start = _locate(root, spec)
     trees: dict[Path, tuple[str, ast.Module]] = {}
     pending = [start]
@@ -106,6 +108,7 @@ def training_function(root: Path, spec: TrainingSpec) -> Iterator[Callable[..., 
     """
     import cloudpickle
 
+    root = root.resolve()
     path = _locate(root, spec)
     # Modules that something else imported may be older than the files.
     stale = {module.__name__: module for module in _project_modules(root)}
@@ -144,6 +147,7 @@ def accepted(function: Callable[..., Any], offered: dict[str, Any]) -> dict[str,
 
 def user_frame(error: BaseException, root: Path) -> str | None:
     """``file:line`` of the deepest frame of a traceback that lies in the project."""
+    root = root.resolve()
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         path = Path(frame.filename)
@@ -176,7 +180,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def _locate(root: Path, spec: TrainingSpec) -> Path:
     path = (root / spec.file).resolve()
-    if not path.is_relative_to(root.resolve()):
+    if not path.is_relative_to(root):
         raise TrainingSourceError(spec.name, spec.file, "it lies outside the project")
     if not path.is_file():
         raise TrainingSourceError(spec.name, str(path), "there is no such file")
@@ -202,9 +206,10 @@ def _load(path: Path, root: Path, spec: TrainingSpec) -> ModuleType:
 def _project_modules(root: Path) -> list[ModuleType]:
     """Modules that were imported from the project's files, the running script aside."""
     found = []
+    prefix = f"{root}{os.sep}"
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if name == "__main__" or not isinstance(file, str):
+        if name == "__main__" or not isinstance(file, str) or not file.startswith(prefix):
             continue
         if getattr(module, "__name__", None) == name and _is_local(Path(file), root):
             found.append(module)
@@ -212,10 +217,10 @@ def _project_modules(root: Path) -> list[ModuleType]:
 
 
 def _is_local(path: Path, root: Path) -> bool:
-    root = root.resolve()
-    if not path.is_relative_to(root):
+    try:
+        inside = path.relative_to(root).parts
+    except ValueError:
         return False
-    inside = path.relative_to(root).parts
     return "site-packages" not in inside and not inside[0].startswith(".")
 
 

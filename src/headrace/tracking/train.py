@@ -31,6 +31,7 @@ from headrace.tracking.evaluation import measure
 from headrace.tracking.flavor import Logged, log_model
 from headrace.tracking.holdout import freeze
 from headrace.tracking.importance import Importance, importance
+from headrace.tracking.inputs import dataset_inputs
 from headrace.tracking.mlflow_store import experiment_id, load_model, on_store
 from headrace.tracking.runs import alive, settle, settle_finished
 from headrace.tracking.store import HoldoutRecord, TrainingRecord
@@ -235,21 +236,9 @@ def _read(job: _Job) -> Any:
 
 def _log_inputs(job: _Job, data: TrainingData) -> None:
     """Datasets and parameters, before anything can fail in the user's code."""
-    import mlflow
-    import mlflow.data
-    from mlflow.data.delta_dataset_source import DeltaDatasetSource
     from mlflow.entities import Param
 
-    # As text: MLflow leaves out a version that is the number 0.
-    source = DeltaDatasetSource(path=job.table.location, delta_table_version=str(job.table.version))
-    for context, part in (("train", data.train), ("holdout", data.holdout)):
-        dataset = mlflow.data.from_pandas(
-            part.X.assign(**{job.spec.label: part.y.astype("float64")}),
-            source=source,
-            targets=job.spec.label,
-            name=f"{job.table.name}@v{job.table.version}",
-        )
-        mlflow.log_input(dataset, context=context)
+    job.client.log_inputs(job.run_id, dataset_inputs(job.table, data, job.spec.label))
     values: dict[str, object] = {
         **{str(name): value for name, value in job.spec.params.items()},
         "seed": job.spec.seed,
