@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -168,7 +168,7 @@ class SmallProject:
 
 
 @pytest.fixture
-def make_project(tmp_path: Path) -> Iterator[Callable[..., SmallProject]]:
+def make_project(tmp_path: Path) -> Callable[..., SmallProject]:
     """A factory of small projects: ``make_project(days=4)``."""
     made = 0
 

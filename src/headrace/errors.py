@@ -25,7 +25,12 @@ class HeadraceError(Exception):
     exit_code: int = 1
 
     def __init__(
-        self, what: str, *, where: str | None = None, why: str | None = None, next: str | None = None
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        next: str | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -42,11 +47,12 @@ class HeadraceError(Exception):
 
     def as_json(self) -> dict[str, str]:
         """The one JSON shape of an error: ``error_code`` and ``message``, then what is known."""
-        body = {"error_code": self.code, "message": self.what}
-        for label, text in (("where", self.where), ("why", self.why), ("next", self.next)):
-            if text:
-                body[label] = text
-        return body
+        known = {"where": self.where, "why": self.why, "next": self.next}
+        return {
+            "error_code": self.code,
+            "message": self.what,
+            **{label: text for label, text in known.items() if text},
+        }
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

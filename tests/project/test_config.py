@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -12,7 +13,7 @@ from headrace.project.config import InvalidProjectError, configuration, json_sch
 from headrace.project.yaml_lines import MalformedYamlError, load
 from headrace.settings import Paths
 
-Make = Callable[..., "object"]
+Make = Callable[..., Any]
 
 
 def line_of(path: Path, text: str) -> int:

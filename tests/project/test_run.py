@@ -29,7 +29,7 @@ def steps(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
 
 
 def rows(root: Path, table: str) -> pd.DataFrame:
-    frame = DeltaTable(str(root / "warehouse/main" / table)).to_pandas()
+    frame: pd.DataFrame = DeltaTable(str(root / "warehouse/main" / table)).to_pandas()
     frame = frame.reindex(sorted(frame.columns), axis=1)
     return frame.sort_values(list(frame.columns)).reset_index(drop=True)
 
