@@ -24,7 +24,8 @@ def command(directory: Path, serve: bool, as_json: bool) -> None:
     from headrace.cli.output import StepPrinter, Telling, echo_json, quiet_observer
     from headrace.cli.summary import show
     from headrace.demo.facts import facts
-    from headrace.demo.story import tell
+    from headrace.demo.story import ENDPOINT, tell
+    from headrace.demo.tracking_ui import running_ui
 
     telling = Telling(silent=as_json)
     with ExitStack() as stack:
@@ -39,12 +40,19 @@ def command(directory: Path, serve: bool, as_json: bool) -> None:
         else:
             show(story)
         if serve:
-            _stay(story.url)
+            with telling.waiting("starting MLflow's user interface"):
+                ui = stack.enter_context(running_ui(story.workspace.paths))
+            click.echo("\nUp until Ctrl-C:")
+            click.echo(f"  endpoint  {story.url}/endpoints/{ENDPOINT}/invocations")
+            click.echo(f"  MLflow    {ui}")
+            _wait_for_ctrl_c()
 
 
-def _stay(url: str) -> None:
+def _wait_for_ctrl_c() -> None:
     import signal
+    import threading
 
-    click.echo(f"\nServing at {url} until Ctrl-C.")
-    while True:
-        signal.pause()
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    over.wait()

@@ -35,6 +35,7 @@ class PredictionEntry(BaseModel):
     model: str = Field(description="name@alias or name/version")
     table: str = Field(description="the table to score")
     key: list[str] = Field(default_factory=list, description="columns that identify a row")
+    columns: list[str] = Field(default_factory=list, description="input columns to carry along")
 
 
 class Project(BaseModel):
@@ -64,7 +65,13 @@ class Project(BaseModel):
     def prediction_specs(self) -> list[PredictionSpec]:
         """The batch predictions, in the order of the file."""
         return [
-            PredictionSpec(table=output, model=entry.model, input=entry.table, key=entry.key)
+            PredictionSpec(
+                table=output,
+                model=entry.model,
+                input=entry.table,
+                key=entry.key,
+                columns=entry.columns,
+            )
             for output, entry in self.predictions.items()
         ]
 

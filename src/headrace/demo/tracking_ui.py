@@ -1,0 +1,64 @@
+"""MLflow's own user interface on the project's store, for as long as the demo serves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headrace.settings import Paths
+
+_START_SECONDS = 60.0
+
+
+@contextmanager
+def running_ui(paths: Paths) -> Iterator[str]:
+    """``mlflow ui`` on a free port of 127.0.0.1; gives its address once it answers.
+
+    It has no login: it is for the person at this machine.
+
+    Raises:
+        TimeoutError: it did not answer in time; its log is ``.headrace/mlflow-ui.log``.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    log = paths.state / "mlflow-ui.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
+            [
+                sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port),
+                "--workers", "1", "--backend-store-uri", paths.database_url,
+            ],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        _wait_until_up(process, address, log)
+        yield address
+    finally:
+        # Its workers are in its process group.
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310  # http only
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TimeoutError(f"mlflow ui did not come up; see {log}")
