@@ -75,8 +75,11 @@ def freeze(
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(new_id("partial"))
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), partial)
-        partial.replace(path)
+        try:
+            pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     store.keep_holdout(workspace.store, record)
     return record
 
