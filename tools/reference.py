@@ -44,7 +44,7 @@ def settings() -> str:
     ]
     lines.append(
         "\nMLflow's own variables, such as `MLFLOW_TRACKING_URI`, keep their meaning: one that is "
-        "set is left alone.\n"
+        "set is left alone. MLflow's usage reports are off unless `MLFLOW_DISABLE_TELEMETRY=false`.\n"
     )
     return "\n".join(lines)
 

@@ -94,6 +94,8 @@ class Workspace:
         New experiments keep their artifacts inside the project. A tracking URI that the process
         was started with, or that it gave to ``mlflow.set_tracking_uri``, stays.
         """
+        # MLflow reports its use to its makers unless told not to.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         if not _set(_TRACKING, self.tracking_uri):
             return
         _set(_REGISTRY, self.tracking_uri)
