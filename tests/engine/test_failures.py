@@ -169,3 +169,22 @@ def test_the_engine_starts_again_after_stop(workspace: Workspace) -> None:
     second = workspace.engine.session()
     assert second is not first
     assert second.table("gold.t").count() == 2
+
+
+def test_plans_that_are_too_deep_for_the_engine(spark: SparkSession) -> None:
+    """They would end the process; a little less deep, they run."""
+    from headrace.engine.errors import UnsupportedStatementError
+    from headrace.engine.rewrite import MAX_DEPTH
+
+    numbers(spark, 2).write.saveAsTable("gold.t")
+    df = spark.table("gold.t")
+    for step in range(MAX_DEPTH - 2):
+        df = df.withColumn("w", df["id"] + step)
+    df.write.saveAsTable("gold.deep")
+    assert spark.table("gold.deep").count() == 2
+    for step in range(3):
+        df = df.withColumn("w", df["id"] + step)
+    with pytest.raises(UnsupportedStatementError, match="withColumns"):
+        df.collect()
+    with pytest.raises(UnsupportedStatementError, match="steps"):
+        _ = df.columns

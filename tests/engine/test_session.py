@@ -210,6 +210,7 @@ def test_streams_of_partitions_and_of_paths(workspace: Workspace, spark: SparkSe
         str(workspace.paths.root / "raw" / "in"): StreamBatch([file]),
     }
     assert {each.name for each in workspace.engine.references(both)} == set(bindings)
+    assert (both.isStreaming, spark.table("raw.parts").isStreaming) == (True, False)
     bound = workspace.engine.with_streams(both, bindings)
     bound.write.saveAsTable("gold.t")
     assert sorted((row.id, row.p) for row in spark.table("gold.t").collect()) == [

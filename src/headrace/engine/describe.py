@@ -54,9 +54,7 @@ def schema_of(
 
 def relation_schema(client: SparkConnectClient, relation: Relation) -> StructType:
     """Columns of a resolved relation."""
-    from pyspark.sql.connect.proto import Plan
-
-    return client.schema(Plan(root=relation))
+    return client.schema(messages.plan(relation))
 
 
 def columns(state: SessionState, client: SparkConnectClient, parts: tuple[str, ...]) -> Relation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from headrace.engine import (
     merge,
     messages,
     models,
+    references,
     refused,
     sql,
     statements,
@@ -23,6 +24,7 @@ from headrace.engine import (
 from headrace.engine.catalogapi import CatalogApi
 from headrace.engine.ddl import Names
 from headrace.engine.errors import AnalysisOnlyError
+from headrace.engine.interceptor import Answer
 from headrace.engine.record import Draft
 from headrace.engine.resolve import PinningResolver
 from headrace.engine.rewrite import Rewriter, require_query
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.client import SparkConnectClient
     from pyspark.sql.connect.proto import (
         AnalyzePlanRequest,
+        AnalyzePlanResponse,
         Command,
         ExecutePlanRequest,
         ExecutePlanResponse,
@@ -141,6 +144,9 @@ class Executor:
         for message in messages.descendants(changed):
             if message.DESCRIPTOR.name == "Plan":
                 _decompress(message)
+        if changed.HasField("is_streaming"):
+            found = references.collect(self._state, changed.is_streaming.plan.root)
+            return Answer(_is_streaming(request, found))
         resolver = PinningResolver(self._state, streams_as_batches=True)
         Rewriter(resolver).apply(changed)
         call = send(changed)
@@ -234,7 +240,7 @@ class Executor:
                 probe = type(relation)()
                 probe.CopyFrom(relation)
                 Rewriter(PinningResolver(self._state, streams_as_batches=True)).apply(probe)
-        return messages.responses(request, sql_command_result=messages.sql_result(result))
+        return messages.responses(request, result)
 
     def _register(self, command: Command) -> None:
         function = command.register_function
@@ -242,6 +248,17 @@ class Executor:
             models.uris(function.python_udf.command)
         )
         self._client.execute_command(command)
+
+
+def _is_streaming(
+    request: AnalyzePlanRequest, found: Iterable[references.Reference]
+) -> AnalyzePlanResponse:
+    """The server sees batch reads alone, so whether a plan streams is told here."""
+    from pyspark.sql.connect.proto import AnalyzePlanResponse
+
+    made = AnalyzePlanResponse(session_id=request.session_id)
+    made.is_streaming.is_streaming = any(each.streaming for each in found)
+    return made
 
 
 def _decompress(plan: Plan) -> None:

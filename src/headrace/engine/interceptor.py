@@ -36,6 +36,17 @@ class Handler(Protocol):
         """Whether the server must be told to drop results; ``all``: the caller has ended."""
 
 
+class Answer:
+    """A unary call that is answered already."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+
+    def result(self) -> Any:
+        """The response."""
+        return self._response
+
+
 def make_interceptor(handler: Handler) -> Any:
     """An interceptor that shows ``handler`` every request that carries a plan.
 
@@ -44,15 +55,6 @@ def make_interceptor(handler: Handler) -> Any:
     """
     import grpc
     from pyspark.sql.connect import proto
-
-    class _Answer:
-        """A unary call that is answered already."""
-
-        def __init__(self, response: Any) -> None:
-            self._response = response
-
-        def result(self) -> Any:
-            return self._response
 
     class _Interceptor(grpc.UnaryStreamClientInterceptor, grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
         def intercept_unary_stream(
@@ -72,7 +74,7 @@ def make_interceptor(handler: Handler) -> Any:
             if isinstance(request, proto.ReleaseExecuteRequest) and not handler.released(
                 request.operation_id, all=request.HasField("release_all")
             ):
-                return _Answer(
+                return Answer(
                     proto.ReleaseExecuteResponse(
                         session_id=request.session_id, operation_id=request.operation_id
                     )

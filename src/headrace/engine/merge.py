@@ -48,8 +48,10 @@ def run(
     version = found.version
     with _registered(client, parts, found.location) as name:
         made.target_table_name = name
+        sent = Command()
+        sent.merge_into_table_command.CopyFrom(made)
         conflicts.retried(
-            lambda: client.execute_command(Command(merge_into_table_command=made)),
+            lambda: client.execute_command(sent),
             found.label,
             "merge",
             attempts=1,

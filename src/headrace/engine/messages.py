@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.proto import (
         ExecutePlanRequest,
         ExecutePlanResponse,
+        Plan,
         Relation,
         SqlCommand,
     )
@@ -97,7 +98,9 @@ def empty(ddl: str) -> Relation:
     return made
 
 
-def responses(request: ExecutePlanRequest, **result: Any) -> list[ExecutePlanResponse]:
+def responses(
+    request: ExecutePlanRequest, result: Relation | None = None
+) -> list[ExecutePlanResponse]:
     """The answer to a command that needs no server: its result, if any, and the end."""
     from pyspark.sql.connect import proto
 
@@ -109,16 +112,24 @@ def responses(request: ExecutePlanRequest, **result: Any) -> list[ExecutePlanRes
             **fields,
         )
 
-    answer = [response(**{name: value}) for name, value in result.items()]
-    end = proto.ExecutePlanResponse.ResultComplete()
-    return [*answer, response(result_complete=end)]
+    end = response(result_complete=proto.ExecutePlanResponse.ResultComplete())
+    if result is None:
+        return [end]
+    answer = response()
+    answer.sql_command_result.relation.CopyFrom(result)
+    return [answer, end]
 
 
-def sql_result(relation: Relation) -> Any:
-    """The value of ``ExecutePlanResponse.sql_command_result``."""
-    from pyspark.sql.connect import proto
+def plan(relation: Relation) -> Plan:
+    """A plan of a relation.
 
-    return proto.ExecutePlanResponse.SqlCommandResult(relation=relation)
+    Protobuf limits the depth of messages that a constructor is given, and not that of copies.
+    """
+    from pyspark.sql.connect.proto import Plan
+
+    made = Plan()
+    made.root.CopyFrom(relation)
+    return made
 
 
 def sql_relation(command: SqlCommand) -> Relation:

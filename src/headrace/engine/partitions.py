@@ -68,8 +68,6 @@ def _values(
     rows: Relation, columns: list[str], client: SparkConnectClient
 ) -> list[tuple[tuple[str, str | None], ...]]:
     """The partitions of the rows: type and text of the value of each column."""
-    from pyspark.sql.connect.proto import Plan
-
     projected = messages.new_relation()
     projected.project.input.CopyFrom(rows)
     for column in columns:
@@ -81,7 +79,7 @@ def _values(
     distinct = messages.new_relation()
     distinct.deduplicate.input.CopyFrom(projected)
     distinct.deduplicate.all_columns_as_keys = True
-    table, _, _ = client.to_table(Plan(root=distinct), {})
+    table, _, _ = client.to_table(messages.plan(distinct), {})
     rows_of = zip(*(column.to_pylist() for column in table.columns), strict=True)
     return [tuple(zip(row[::2], row[1::2], strict=True)) for row in rows_of]
 

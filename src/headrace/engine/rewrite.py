@@ -42,6 +42,10 @@ class NamedRead:
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}")
 
 
+# Sail 0.7 ends the process (its stack overflows) at plans of 275 nested relations and more.
+MAX_DEPTH: Final = 240
+
+
 class Resolver(Protocol):
     """What to do with each read."""
 
@@ -63,6 +67,7 @@ class Rewriter:
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
+        self._depth = 0
 
     def apply(self, message: Message, hidden: frozenset[str] = frozenset()) -> None:
         """Rewrite every read inside a message.
@@ -76,7 +81,11 @@ class Rewriter:
         """
         kind = message.DESCRIPTOR.name
         if kind == "Relation":
+            self._depth += 1
+            if self._depth > MAX_DEPTH:
+                raise _too_deep()
             self._relation(message, hidden)
+            self._depth -= 1
             return
         if kind in {"PythonUDF", "PythonUDTF"}:
             for uri in models.uris(message.command):
@@ -201,6 +210,15 @@ class Rewriter:
                 "write the whole query with spark.sql(...), or join the DataFrames",
             )
         self.functions(statement)
+
+
+def _too_deep() -> UnsupportedStatementError:
+    return UnsupportedStatementError(
+        f"A plan of more than {MAX_DEPTH} steps on top of each other",
+        "the engine's stack does not hold it",
+        "withColumns({...}) and select(...) add many columns in one step; "
+        "or save a table half-way and go on from there",
+    )
 
 
 def named_read(relation: Relation) -> NamedRead:

@@ -257,7 +257,9 @@ class Writer:
         Rewriter(resolver).apply(made)
         made.path = files.absolute(path, self._state.paths.root)
         raw = resolver.raw_files()
-        self._client.execute_command(proto.Command(write_operation=made))
+        sent = proto.Command()
+        sent.write_operation.CopyFrom(made)
+        self._client.execute_command(sent)
         draft.finish(
             self._state.lineage,
             reads=resolver.reads(columns.used(made.input)),
