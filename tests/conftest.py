@@ -14,6 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from headrace.engine import command_line
+
+# The workers of pytest-xdist run under ``python -c``.
+command_line.prepare()
+
 ROOT = Path(__file__).resolve().parent.parent
 
 HEADRACE_YAML = """
