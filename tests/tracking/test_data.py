@@ -19,6 +19,7 @@ from headrace.tracking.errors import (
     LabelError,
     MissingColumnError,
     NotATableError,
+    NotATimeError,
     NullKeyError,
     TrainingError,
     UnsupportedFeatureError,
@@ -106,6 +107,14 @@ def one_class_at_the_end() -> pa.Table:
         (column("fails", [True] * 300), {}, LabelError, "True in every row"),
         (column("fails", [4] * 300), {}, LabelError, "4 in every row"),
         (column("wear", [1.5] * 300), {"label": "wear"}, LabelError, "1.5 in all 220 rows"),
+        (
+            column("wear", [float("nan"), float("inf"), *range(298)]),
+            {"label": "wear"},
+            LabelError,
+            "NaN or infinite in 2 of 300 rows",
+        ),
+        (column("wear", [[1.0]] * 300), {"label": "wear"}, LabelError, "is a list<item: double>"),
+        (column("at", ["monday"] * 300), {"key": ["heat"]}, NotATimeError, "monday"),
         (ROWS, {"label": "grade", "task": "regression"}, LabelError, "is a string"),
         (ROWS, {"positive": "yes"}, LabelError, "not one of two classes"),
         (ROWS, {"label": "grade", "positive": "bad"}, LabelError, "not one of two classes"),
@@ -133,6 +142,16 @@ def test_bad_rows_are_refused_with_the_reason(
         prepare(rows, wanted, source(rows, wanted))
     assert caught.value.next
     assert caught.value.model == "failure"
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.date32()])
+def test_a_time_can_be_a_date_or_a_text(kind: pa.DataType) -> None:
+    days = [f"2026-01-{1 + row % 20:02}" for row in range(300)]
+    values = pa.array(days) if kind == pa.string() else pa.array(days).cast(kind)
+    rows = column("at", values)
+    wanted = spec(key=["heat"], holdout={"after": "2026-01-16"})
+    data = prepare(rows, wanted, source(rows, wanted))
+    assert len(data.holdout.y) == 75
 
 
 def test_rows_come_in_the_order_of_their_key() -> None:

@@ -18,6 +18,7 @@ from tests.modelling import ModelProject, feature_rows
 from headrace import lakehouse
 from headrace.tracking import TrainedModel, last_trained, load_model, store, train
 from headrace.tracking.errors import (
+    ModelCannotPredictError,
     TrainingFailedError,
     TrainingSourceError,
     UnsupportedModelError,
@@ -147,6 +148,35 @@ def test_a_seed_makes_the_same_model_from_rows_in_any_order(make_models: MakeMod
     assert measured(other) != measured(first)
 
 
+UNREADY = """
+import mlflow.pyfunc
+import pandas as pd
+
+
+class Unready(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        X = model_input
+        return {answer}
+
+
+def train(X, y):
+    return Unready()
+"""
+LOCKED = """
+import mlflow.pyfunc
+
+
+class Locked(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        raise RuntimeError("no key")
+
+    def predict(self, context, model_input, params=None):
+        return model_input["heat"]
+
+
+def train(X, y):
+    return Locked()
+"""
 SKLEARN = "from sklearn.{module} import {name}\n\n\ndef train(X, y, *, seed):\n    return {name}({arguments}).fit(X, y)\n"
 PIPELINE = """
 from sklearn.linear_model import LogisticRegression
@@ -362,6 +392,20 @@ def test_a_model_loads_without_headrace_and_without_the_project(
         ("def train(X, y):\n    return X['hot']\n", TrainingFailedError, "KeyError: 'hot'"),
         ("def train(X, y):\n    return None\n", UnsupportedModelError, "returned a builtins.None"),
         ("import nowhere\ndef train(X, y): ...\n", TrainingSourceError, "No module named"),
+        (UNREADY.format(answer="1 / 0"), ModelCannotPredictError, "ZeroDivisionError"),
+        (
+            UNREADY.format(answer="X['heat'].where(X['heat'] < 1)"),
+            ModelCannotPredictError,
+            "finite",
+        ),
+        (UNREADY.format(answer="[0.5]"), ModelCannotPredictError, r"shape \(1,\) for 300"),
+        (UNREADY.format(answer="['hot'] * len(X)"), ModelCannotPredictError, "'hot'"),
+        (
+            UNREADY.format(answer="pd.DataFrame({'score': X['heat'], 'label': 'hot'})"),
+            ModelCannotPredictError,
+            "gives the label 'hot'; those of the table are False, True",
+        ),
+        (LOCKED, UnsupportedModelError, "does not load again: RuntimeError: no key"),
     ],
 )
 def test_a_training_that_fails_leaves_a_failed_run_with_the_reason(

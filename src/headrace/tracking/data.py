@@ -14,6 +14,7 @@ from headrace.tracking.errors import (
     LabelError,
     MissingColumnError,
     NotATableError,
+    NotATimeError,
     NullKeyError,
     UnsupportedFeatureError,
 )
@@ -256,7 +257,12 @@ def prepare(table: pa.Table, spec: TrainingSpec, source: Source) -> TrainingData
     time = table.column(spec.time).to_pandas() if spec.time else None
     groups = table.column(spec.group).to_pandas() if spec.group else None
     if time is not None and not pd.api.types.is_numeric_dtype(time):
-        time = pd.to_datetime(time)
+        try:
+            time = pd.to_datetime(time, format="ISO8601")
+        except (ValueError, TypeError) as error:
+            raise NotATimeError(
+                spec.name, source.name, source.version, str(spec.time), error
+            ) from error
     trained, held = split(spec.holdout, time=time, group=groups, key=key, embargo=spec.embargo)
 
     def part(mask: NDArray[np.bool_]) -> Part:
@@ -297,15 +303,24 @@ def encode(label: pd.Series, labels: Sequence[Any] | None) -> pd.Series:
 
 
 def _label(table: pa.Table, spec: TrainingSpec, source: Source) -> pd.Series:
+    import numpy as np
     import pyarrow as pa
 
     column = table.column(spec.label)
     if column.null_count:
         why = f"it is null in {column.null_count:,} of {table.num_rows:,} rows"
         raise LabelError(spec.name, source.name, source.version, spec.label, why)
+    if pa.types.is_nested(column.type):
+        why = f"it is a {column.type}; a label is one value a row"
+        raise LabelError(spec.name, source.name, source.version, spec.label, why)
     if pa.types.is_decimal(column.type):
         column = _as_double(column)
     label: pd.Series = column.to_pandas().rename(spec.label)
+    if label.dtype.kind == "f":
+        wild = int((~np.isfinite(label)).sum())
+        if wild:
+            why = f"it is NaN or infinite in {wild:,} of {table.num_rows:,} rows"
+            raise LabelError(spec.name, source.name, source.version, spec.label, why)
     if spec.task == "regression" and label.dtype.kind not in "iufb":
         why = f"it is a {column.type}, and the task is a regression"
         raise LabelError(spec.name, source.name, source.version, spec.label, why)

@@ -144,6 +144,23 @@ class NullKeyError(TrainingError):
         )
 
 
+class NotATimeError(TrainingError):
+    """The time column holds no times."""
+
+    code = "not_a_time"
+
+    def __init__(
+        self, model: str, table: str, version: int, column: str, error: BaseException
+    ) -> None:
+        self.model, self.table, self.version, self.column = model, table, version, column
+        super().__init__(
+            f'Column "{column}" of {table}, the time of model {model}, holds no times.',
+            where=f"{table} at version {version}",
+            why=str(error).splitlines()[0],
+            next=f"make it a timestamp in the pipeline, or mend `time` in {_entry(model)}",
+        )
+
+
 class TrainingSourceError(TrainingError):
     """The training file or its function is not there, or cannot be loaded."""
 
@@ -187,6 +204,22 @@ class UnsupportedModelError(TrainingError):
             why=why,
             next="return a fitted scikit-learn, LightGBM or XGBoost model, or an "
             "mlflow.pyfunc.PythonModel",
+        )
+
+
+class ModelCannotPredictError(TrainingError):
+    """The model fails on rows of its table, or what it says of them are no scores."""
+
+    code = "model_cannot_predict"
+
+    def __init__(self, model: str, where: str, why: str) -> None:
+        self.model = model
+        super().__init__(
+            f"Model {model} cannot predict the rows it is measured on.",
+            where=where,
+            why=why,
+            next="mend the training function so that its model takes every row of the table, then "
+            "type: headrace run (with --debug for the stack trace)",
         )
 
 

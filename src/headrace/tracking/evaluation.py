@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from headrace.tracking.errors import ModelCannotPredictError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +18,55 @@ if TYPE_CHECKING:
 
 PRIMARY = {"binary": "average_precision", "multiclass": "f1", "regression": "rmse"}
 """The metric that importance is measured with."""
+
+
+def predicted(predict: Callable[[pd.DataFrame], Any], X: pd.DataFrame, model: str, at: str) -> Any:
+    """What a model says of rows. The model's own code runs here, so anything can be raised.
+
+    Args:
+        predict: of the model.
+        X: the rows.
+        model, at: its name, and its source or version, for the message.
+
+    Raises:
+        ModelCannotPredictError: it raised.
+    """
+    try:
+        return predict(X)
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error).strip()[:500]}"
+        raise ModelCannotPredictError(model, at, why) from error
+
+
+def scores(values: Any, rows: int, model: str, at: str) -> Floats:
+    """Predictions as numbers, one a row.
+
+    Raises:
+        ModelCannotPredictError: they are no numbers, too few or too many, or not finite.
+    """
+    import numpy as np
+
+    try:
+        found: Floats = np.asarray(values, np.float64)
+    except (ValueError, TypeError) as error:
+        raise ModelCannotPredictError(model, at, f"its scores are no numbers: {error}") from error
+    if found.shape != (rows,):
+        why = f"it gives scores of shape {found.shape} for {rows:,} rows"
+        raise ModelCannotPredictError(model, at, why)
+    wild = int((~np.isfinite(found)).sum())
+    if wild:
+        why = f"its score is not a finite number in {wild:,} of {rows:,} rows"
+        raise ModelCannotPredictError(model, at, why)
+    return found
+
+
+def check_labels(values: pd.Series, labels: tuple[object, ...], model: str, at: str) -> None:
+    """Raises ModelCannotPredictError for a label that the table does not have."""
+    unknown = set(values.unique().tolist()) - set(labels)
+    if unknown:
+        listed = ", ".join(repr(label) for label in labels[:10])
+        why = f"it gives the label {min(unknown, key=repr)!r}; those of the table are {listed}"
+        raise ModelCannotPredictError(model, at, why)
 
 
 def measure(

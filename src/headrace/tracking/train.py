@@ -26,8 +26,8 @@ from headrace.tracking.code import (
 )
 from headrace.tracking.data import Source as Table
 from headrace.tracking.data import TrainingData, pin, prepare
-from headrace.tracking.errors import TrainingFailedError
-from headrace.tracking.evaluation import measure
+from headrace.tracking.errors import TrainingFailedError, UnsupportedModelError
+from headrace.tracking.evaluation import check_labels, measure, predicted, scores
 from headrace.tracking.flavor import Logged, log_model
 from headrace.tracking.holdout import freeze
 from headrace.tracking.importance import Importance, importance
@@ -265,7 +265,21 @@ def _fit(job: _Job, data: TrainingData, function: Callable[..., Any]) -> _Fitted
     package = type(model).__module__.partition(".")[0]
     requirements = environment.requirements(job.root, [package, *_libraries(model)])
     logged = log_model(model, spec, data.task, data.labels, part.X, requirements)
-    return _Fitted(model, logged, load_model(job.workspace, logged.model_id).predict, seconds)
+    try:
+        loaded = load_model(job.workspace, logged.model_id)
+    except Exception as error:
+        # Whatever the model's classes do when they are loaded, it could not be used either.
+        why = f"it does not load again: {type(error).__name__}: {str(error).strip()[:300]}"
+        raise UnsupportedModelError(spec.name, spec.train, why) from error
+
+    def predict(rows: pd.DataFrame) -> pd.DataFrame:
+        answer: pd.DataFrame = predicted(loaded.predict, rows, spec.name, spec.train)
+        scores(answer["score"], len(rows), spec.name, spec.train)
+        if data.labels is not None:
+            check_labels(answer["label"], data.labels, spec.name, spec.train)
+        return answer
+
+    return _Fitted(model, logged, predict, seconds)
 
 
 def _libraries(model: object) -> list[str]:
