@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -16,6 +17,7 @@ from headrace.promotion.errors import (
     MetricTaskError,
     MetricUndefinedError,
     ModelInputError,
+    ModelNotLoadableError,
     NoHoldoutError,
     NoSignatureError,
     TooManySlicesError,
@@ -23,7 +25,7 @@ from headrace.promotion.errors import (
 from headrace.registry import ModelVersion, register, resolve
 from headrace.tracking import TrainingSpec, load_holdout, load_model, train
 from headrace.tracking.data import frame_for
-from headrace.tracking.errors import HoldoutLostError
+from headrace.tracking.errors import HoldoutLostError, ModelCannotPredictError
 from headrace.tracking.holdout import holdout_path
 from headrace.tracking.mlflow_store import on_store
 
@@ -111,6 +113,20 @@ def test_a_model_does_not_beat_itself(models: ModelProject, strong: ModelVersion
     assert not verdict.promoted
     assert verdict.difference is not None
     assert (verdict.difference.gain, verdict.difference.low, verdict.difference.high) == (0, 0, 0)
+
+
+def test_a_gain_on_a_few_groups_is_not_certain(
+    models: ModelProject, weak: ModelVersion, strong: ModelVersion
+) -> None:
+    few = models.spec(group="model", key=["device", "at"])
+    verdict = judge(models.workspace, few, gate(), strong, weak)
+    assert verdict.difference is not None
+    assert verdict.difference.low > 0
+    assert verdict.reasons == (
+        "the hold-out has 3 values of model; a gain that is certain at 95 % needs 6 or more",
+    )
+    assert not verdict.promoted
+    assert judge(models.workspace, few, gate(confidence=0.6), strong, weak).promoted
 
 
 def test_a_small_gain_may_not_be_enough(
@@ -229,8 +245,13 @@ def test_several_classes_are_judged_by_their_labels(models: ModelProject) -> Non
     assert judge(models.workspace, spec, rule, grade, None).promoted
 
 
-def log_foreign(models: ModelProject, columns: list[str], signature: bool = True) -> ModelVersion:
-    """A version that somebody registered from a notebook."""
+def log_foreign(
+    models: ModelProject,
+    columns: list[str],
+    signature: bool = True,
+    named: list[str] | None = None,
+) -> ModelVersion:
+    """A version that somebody registered from a notebook; its signature can name other columns."""
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, len(columns))), columns=columns)
     model = LogisticRegression().fit(frame, frame[columns[0]] > 0)
     with on_store(models.workspace):
@@ -239,7 +260,9 @@ def log_foreign(models: ModelProject, columns: list[str], signature: bool = True
             mlflow.sklearn.log_model(
                 model,
                 name="model",
-                signature=mlflow.models.infer_signature(frame, model.predict(frame))
+                signature=mlflow.models.infer_signature(
+                    frame.set_axis(named or columns, axis=1), model.predict(frame)
+                )
                 if signature
                 else None,
                 pip_requirements=[],
@@ -269,6 +292,20 @@ def test_a_champion_without_signature_or_columns(
     other = log_foreign(models, ["heat", "colour"])
     with pytest.raises(ModelInputError, match="lacks its inputs colour"):
         judge(models.workspace, models.spec(), gate(), strong, other)
+
+
+def test_a_champion_that_cannot_predict_or_whose_files_are_gone(
+    models: ModelProject, strong: ModelVersion
+) -> None:
+    # What it was fitted on is not what its signature says.
+    confused = log_foreign(models, ["noise"], named=["heat"])
+    with pytest.raises(ModelCannotPredictError, match="feature names") as caught:
+        judge(models.workspace, models.spec(), gate(), strong, confused)
+    assert caught.value.where == f"models:/{confused}"
+    logged = models.workspace.mlflow().get_logged_model(confused.model_id)
+    shutil.rmtree(logged.artifact_location.removeprefix("file://"))
+    with pytest.raises(ModelNotLoadableError, match=f"{confused} cannot be loaded"):
+        judge(models.workspace, models.spec(), gate(), strong, confused)
 
 
 def test_a_lost_hold_out_is_an_error_and_no_verdict(models: ModelProject) -> None:

@@ -69,8 +69,7 @@ def test_a_regression_metric_equals_scikit_learn(name: str, outcome: Outcome) ->
 @given(rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=40))
 def test_several_classes_equal_the_macro_average(name: str, rows: list[tuple[int, int]]) -> None:
     truth, label = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-    truth[0] = 2.0
-    outcome = Outcome(truth, label, label)
+    outcome = Outcome(truth, label, label, several=True)
     if name == "accuracy":
         expected = reference.accuracy_score(truth, label)
     else:
@@ -79,10 +78,22 @@ def test_several_classes_equal_the_macro_average(name: str, rows: list[tuple[int
     assert METRICS[name].value(outcome) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", ["precision", "recall", "f1"])
+def test_a_part_of_several_classes_with_two_of_them_stays_a_macro_average(name: str) -> None:
+    truth, label = np.array([0.0, 0.0, 0.0, 1.0, 2.0]), np.array([0.0, 0.0, 1.0, 1.0, 2.0])
+    whole = Outcome(truth, label, label, several=True)
+    part = whole.part(truth < 2)
+    score = getattr(reference, f"{name}_score")
+    expected = score(part.truth, part.label, average="macro")
+    assert METRICS[name].value(part) == pytest.approx(expected)
+    assert expected != pytest.approx(score(part.truth, part.label))
+
+
 def _repeated(outcome: Outcome, times: Any) -> Outcome:
-    return Outcome(
-        *(np.repeat(part, times) for part in (outcome.truth, outcome.score, outcome.label))
+    truth, score, label = (
+        np.repeat(part, times) for part in (outcome.truth, outcome.score, outcome.label)
     )
+    return Outcome(truth, score, label)
 
 
 @pytest.mark.parametrize("name", BINARY)

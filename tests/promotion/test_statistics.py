@@ -10,6 +10,7 @@ from headrace.promotion.metrics import METRICS, Outcome
 from headrace.promotion.statistics import (
     compare,
     counts,
+    fewest_units,
     groups_as_units,
     percentile_interval,
     rows_as_units,
@@ -137,6 +138,25 @@ def test_dense_and_gathered_groups_agree(monkeypatch: pytest.MonkeyPatch) -> Non
     gathered = compare(METRICS["average_precision"], one, other, units, resamples=60)
     assert dense.interval.low == pytest.approx(gathered.interval.low)
     assert dense.interval.high == pytest.approx(gathered.interval.high)
+
+
+@given(confidence=st.floats(0.51, 0.9999))
+def test_fewer_units_than_the_sign_test_needs_are_too_few(confidence: float) -> None:
+    def chance(units: int) -> float:
+        return float(stats.binomtest(units, units, alternative="greater").pvalue)
+
+    fewest, tail = fewest_units(confidence), (1 - confidence) / 2
+    assert chance(fewest) <= tail * (1 + 1e-9)
+    assert chance(fewest - 1) > tail * (1 - 1e-9)
+
+
+def test_one_group_gives_an_interval_without_width() -> None:
+    truth = np.random.default_rng(0).normal(size=100)
+    units = groups_as_units(np.zeros(100))
+    good, bad = _regression(truth, truth + 0.1), _regression(truth, truth + 0.5)
+    found = compare(METRICS["rmse"], good, bad, units, resamples=100)
+    assert found.interval.low == pytest.approx(found.interval.high) == pytest.approx(0.4)
+    assert found.units < fewest_units(0.95)
 
 
 def test_different_rows_are_refused() -> None:

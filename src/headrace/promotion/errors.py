@@ -19,6 +19,10 @@ def _entry(model: str) -> str:
     return f"headrace.yaml, models, {model}, gate"
 
 
+def _without_alias(model: str) -> str:
+    return f'mlflow.MlflowClient().delete_registered_model_alias("{model}", "production")'
+
+
 class MetricTaskError(GateError):
     """The gate names a metric that the model's task does not have."""
 
@@ -80,6 +84,22 @@ class NoHoldoutError(GateError):
         )
 
 
+class ModelNotLoadableError(GateError):
+    """A version cannot be loaded to be compared."""
+
+    code = "model_not_loadable"
+
+    def __init__(self, model: str, version: str, why: str) -> None:
+        self.model, self.version = model, version
+        super().__init__(
+            f"{version} cannot be loaded.",
+            where=f"models:/{version}",
+            why=why,
+            next="bring its files back, train again with headrace run --full, or, if it is the "
+            f"model in production, remove its alias: {_without_alias(model)}",
+        )
+
+
 class ModelInputError(GateError):
     """A version needs a column that the candidate's table does not have."""
 
@@ -92,8 +112,7 @@ class ModelInputError(GateError):
             where=table,
             why=f"the table lacks its inputs {', '.join(missing)}",
             next="keep the columns that the model in production needs until it is replaced, or "
-            f"remove its alias: mlflow.MlflowClient().delete_registered_model_alias("
-            f'"{model}", "production")',
+            f"remove its alias: {_without_alias(model)}",
         )
 
 

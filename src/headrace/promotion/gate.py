@@ -12,7 +12,13 @@ from headrace.ids import new_id
 from headrace.promotion.errors import MetricTaskError, MetricUndefinedError, TooManySlicesError
 from headrace.promotion.metrics import METRICS, Outcome, Task
 from headrace.promotion.scores import column_values, contender, frozen_rows, outcome, task_of
-from headrace.promotion.statistics import Comparison, compare, groups_as_units, rows_as_units
+from headrace.promotion.statistics import (
+    Comparison,
+    compare,
+    fewest_units,
+    groups_as_units,
+    rows_as_units,
+)
 from headrace.promotion.verdict import Bound, Difference, SliceReport, Verdict, gain_text
 from headrace.tracking.errors import HoldoutOneClassError
 
@@ -149,12 +155,8 @@ def _slices(training: TrainingSpec, gate: GateSpec, held: HoldoutRows) -> Iterat
             yield _Slice(column, name, codes == code)
 
 
-def _part(whole: Outcome, mask: Any) -> Outcome:
-    return Outcome(whole.truth[mask], whole.score[mask], whole.label[mask])
-
-
 def _report(gate: GateSpec, part: _Slice, outcomes: list[Outcome], task: Task) -> SliceReport:
-    values = [_value(gate.metric, _part(each, part.mask)) for each in outcomes]
+    values = [_value(gate.metric, each.part(part.mask)) for each in outcomes]
     rows = int(part.mask.sum())
     positives = int(outcomes[0].truth[part.mask].sum()) if task == "binary" else None
     scarcest = rows if positives is None else min(positives, rows - positives)
@@ -192,7 +194,7 @@ def _bounds(
         if not report.judged:
             continue
         for name, bound in gate.slice_floors.items():
-            value = METRICS[name].value(_part(found, part.mask))
+            value = METRICS[name].value(found.part(part.mask))
             if math.isnan(value):
                 raise MetricUndefinedError(training.name, str(candidate), name)
             yield Bound(
@@ -222,6 +224,13 @@ def _reasons(
         yield (
             f"{gate.metric} {measured:.4g} is not better {wanted} than version "
             f"{champion.version}'s {difference.champion:.4g}: gain {gain_text(difference)}"
+        )
+    fewest = fewest_units(gate.confidence)
+    if difference is not None and difference.units < fewest:
+        kind = "rows" if difference.grouped_by is None else f"values of {difference.grouped_by}"
+        yield (
+            f"the hold-out has {difference.units} {kind}; a gain that is certain at "
+            f"{gate.confidence * 100:g} % needs {fewest} or more"
         )
     for bound in bounds:
         if not bound.met:

@@ -37,11 +37,17 @@ class Outcome:
             values for a regression.
         score: shape (n,). The positive class's probability, or the predicted value.
         label: shape (n,). The decided class in the codes of ``truth``; not read in a regression.
+        several: whether there are more than two classes, also where these rows hold only two.
     """
 
     truth: Floats
     score: Floats
     label: Floats
+    several: bool = False
+
+    def part(self, mask: NDArray[np.bool_]) -> Outcome:
+        """The chosen rows."""
+        return Outcome(self.truth[mask], self.score[mask], self.label[mask], self.several)
 
 
 @dataclass(frozen=True)
@@ -204,8 +210,7 @@ def _by_task(
     binary: Callable[[Outcome, Units], Resampled], several: Callable[[Outcome, Units], Resampled]
 ) -> Callable[[Outcome, Units], Resampled]:
     def prepare(outcome: Outcome, units: Units) -> Resampled:
-        top = max(outcome.truth.max(), outcome.label.max())
-        return (several if top > 1 else binary)(outcome, units)
+        return (several if outcome.several else binary)(outcome, units)
 
     return prepare
 

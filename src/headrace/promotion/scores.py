@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
-from headrace.promotion.errors import ModelInputError, NoHoldoutError, NoSignatureError
+from headrace.promotion.errors import (
+    ModelInputError,
+    ModelNotLoadableError,
+    NoHoldoutError,
+    NoSignatureError,
+)
 from headrace.promotion.metrics import Outcome, Task
 from headrace.tracking import load_holdout, load_model
 from headrace.tracking.data import frame_for
+from headrace.tracking.evaluation import predicted, scores
 from headrace.tracking.store import holdout as holdout_record
 
 if TYPE_CHECKING:
@@ -40,9 +46,14 @@ def contender(workspace: Workspace, version: ModelVersion) -> Contender:
     """Load a version and read its signature.
 
     Raises:
+        ModelNotLoadableError: its files are gone, or its code fails.
         NoSignatureError: it has none, or one that names no columns.
     """
-    model = load_model(workspace, version.model_id)
+    try:
+        model = load_model(workspace, version.model_id)
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error).strip()[:500]}"
+        raise ModelNotLoadableError(version.name, str(version), why) from error
     schema = model.metadata.get_input_schema()
     if schema is None or not schema.has_input_names() or schema.is_tensor_spec():
         raise NoSignatureError(version.name, str(version))
@@ -90,9 +101,10 @@ def outcome(each: Contender, held: HoldoutRows, task: Task) -> Outcome:
     import numpy as np
 
     frame = frame_for(held.rows, each.inputs, each.version.name, held.record.table_name)
-    answer = each.model.predict(frame)
+    name, at = each.version.name, f"models:/{each.version}"
+    answer = predicted(each.model.predict, frame, name, at)
     truth = np.asarray(held.y, np.float64)
-    score = np.asarray(_score(answer), np.float64)
+    score = scores(_score(answer), len(truth), name, at)
     if task == "regression":
         return Outcome(truth, score, score)
     named = _label(answer)
@@ -104,7 +116,7 @@ def outcome(each: Contender, held: HoldoutRows, task: Task) -> Outcome:
         label = np.array([codes.get(value, -1.0) for value in named.tolist()])
         if task == "binary":
             label = (label == 1).astype(np.float64)
-    return Outcome(truth, score, label)
+    return Outcome(truth, score, label, several=task == "multiclass")
 
 
 def _score(answer: Any) -> Any:
