@@ -15,10 +15,12 @@ from headrace.serving import (
     EndpointSpec,
     deploy,
     deployment_freshness,
+    endpoint_names,
     endpoint_status,
     rollout,
     shift,
     traffic_history,
+    withdraw,
 )
 from headrace.serving.errors import (
     DeploymentNotReadyError,
@@ -189,6 +191,28 @@ def test_a_deployment_that_was_never_loaded_is_superseded(workspace: Workspace) 
     assert second.colour == "blue"
     rollout.mark_ready(workspace.store, "scores", second.id)
     assert states(workspace) == {1: "draining", 2: "ready"}
+
+
+def test_a_withdrawn_endpoint_is_gone_and_can_come_back(workspace: Workspace) -> None:
+    go_live(workspace, 1)
+    loading = deploy(workspace, spec(steps=STEPS, every="1m"), version(2)).id
+    withdraw(workspace, "scores")
+    assert read_endpoints(workspace.store) == {}
+    assert endpoint_names(workspace) == []
+    with pytest.raises(EndpointNotFoundError):
+        endpoint_status(workspace, "scores")
+    with pytest.raises(EndpointNotFoundError):
+        withdraw(workspace, "scores")
+    rollout.mark_ready(workspace.store, "scores", loading)
+    assert read_endpoints(workspace.store) == {}, "the plane had begun to load it"
+    assert [shift.shares["blue"] for shift in traffic_history(workspace, "scores")] == [100]
+    go_live(workspace, 2)
+    assert shares(workspace) == {"blue": 100, "green": 0}
+    assert [d.state for d in endpoint_status(workspace, "scores").deployments] == [
+        "ready",
+        "retired",
+        "retired",
+    ]
 
 
 def test_colours_alternate(workspace: Workspace) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from headrace.registry import ModelVersion
-from headrace.serving import deploy, endpoint_status, reconciler, traffic_history
-from headrace.serving.errors import NoLiveDeploymentError
+from headrace.serving import deploy, endpoint_status, reconciler, traffic_history, withdraw
+from headrace.serving.errors import EndpointNotFoundError, NoLiveDeploymentError
 from headrace.serving.live import Live
 from headrace.serving.reconciler import Reconciler
 from headrace.workspace import Workspace, open_workspace
@@ -96,6 +96,20 @@ def test_a_deployment_is_loaded_while_the_old_one_answers(world: World) -> None:
     settle(plane, {"green"})
     plane.tick()
     assert world.state(1) == "retired"
+    assert plane.live.endpoint("scores").route(None).record.model_version == 2
+
+
+def test_a_withdrawn_endpoint_is_no_longer_known(world: World) -> None:
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    with plane.live.endpoint("scores").loaded["blue"].answering():
+        withdraw(world.workspace, "scores")
+        plane.tick()
+        with pytest.raises(EndpointNotFoundError):
+            plane.live.endpoint("scores")
+    world.deploy(2)
+    settle(plane, {"blue"})
     assert plane.live.endpoint("scores").route(None).record.model_version == 2
 
 

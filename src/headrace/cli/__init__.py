@@ -51,11 +51,9 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="headrace")
-@click.option("--debug", is_flag=True, help="Show stack traces.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False, help="Show stack traces.")
+def cli() -> None:
     """From raw telemetry to a live model, with proof."""
-    ctx.obj = {"debug": debug}
 
 
 def main() -> None:
@@ -69,6 +67,7 @@ def main() -> None:
         status = cli.main(
             args=[word for word in sys.argv[1:] if word != "--debug"],
             prog_name="headrace",
+            obj={"debug": debug},
             standalone_mode=False,
         )
     except click.ClickException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 import click
@@ -56,6 +57,10 @@ def command(
         )
     else:
         _summary(run)
+    if ctx.obj["debug"]:
+        for outcome in run.failed:
+            if outcome.error is not None:
+                traceback.print_exception(outcome.error)
     ctx.exit(1 if run.failed else 0)
 
 

@@ -92,6 +92,24 @@ class RunInProgressError(HeadraceError):
         )
 
 
+class StepError(HeadraceError):
+    """A step ended with an error that nobody foresaw; it is the ``__cause__``."""
+
+    code = "step_failed"
+    status = 500
+
+    def __init__(self, step: Step, error: Exception) -> None:
+        self.step = step
+        self.__cause__ = error
+        lines = str(error).strip().splitlines() or [""]
+        super().__init__(
+            f"The step {step.id} ended with an error.",
+            where=getattr(error, "filename", None) or step.id,
+            why=f"{type(error).__name__}: {lines[0]}",
+            next=f"headrace run {step.name} --debug, for the stack trace",
+        )
+
+
 @contextmanager
 def run_lock(paths: Paths) -> Iterator[None]:
     """Hold the project for one run. The kernel releases the lock when the process ends.
@@ -153,19 +171,25 @@ def _turn(
     for need in step.needs:
         if before[need].state in ("failed", "blocked"):
             return Outcome(step, "blocked", 0.0, f"waits for {before[need].step.name}")
-    upstream_ran = any(before[need].state == "done" for need in step.needs)
-    freshness = desired.freshness(step.kind, step.name) if upstream_ran else step.own
-    if not freshness.stale and not full:
-        return Outcome(step, "fresh", 0.0, freshness.reason)
-    observer.started(step)
     clock = time.monotonic()
     try:
+        # The plan was made before the lock was held: what was stale then, another run may have
+        # made since.
+        upstream_ran = any(before[need].state == "done" for need in step.needs)
+        again = upstream_ran or step.own.stale
+        freshness = desired.freshness(step.kind, step.name) if again else step.own
+        if not freshness.stale and not full:
+            return Outcome(step, "fresh", 0.0, freshness.reason)
+        observer.started(step)
         message, facts = _ACTIONS[step.kind](desired, step.name, full)
     except AliasNotFoundError as error:
         # The gate refused every version so far: nothing failed, there is just nothing to use.
         return Outcome(step, "blocked", time.monotonic() - clock, error.what, error)
     except HeadraceError as error:
         return Outcome(step, "failed", time.monotonic() - clock, error.what, error)
+    except Exception as error:  # noqa: BLE001  # told as the step's failure, with its cause
+        failure = StepError(step, error)
+        return Outcome(step, "failed", time.monotonic() - clock, failure.what, failure)
     return Outcome(step, "done", time.monotonic() - clock, message, None, facts)
 
 
@@ -217,9 +241,17 @@ def _score_table(desired: Desired, name: str, full: bool) -> Result:
     return message, {"version": scoring.version, "scored": scoring.scored}
 
 
+def _withdraw_endpoint(desired: Desired, name: str, _full: bool) -> Result:
+    from headrace.serving import withdraw
+
+    withdraw(desired.workspace, name)
+    return "no longer served", {}
+
+
 _ACTIONS: dict[Kind, Callable[[Desired, str, bool], Result]] = {
     "table": _refresh_table,
     "model": _build_model,
     "endpoint": _deploy_endpoint,
     "predictions": _score_table,
+    "withdrawal": _withdraw_endpoint,
 }

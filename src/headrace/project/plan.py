@@ -1,7 +1,6 @@
 """The plan: every step between the project file and its desired state, and why it is stale.
 
-``build`` makes an immutable plan; ``headrace.project.explain`` words it and
-``headrace.project.apply`` carries it out.
+``build`` makes an immutable plan; ``headrace.project.apply`` carries it out.
 """
 
 from __future__ import annotations
@@ -14,19 +13,21 @@ from typing import TYPE_CHECKING, Literal
 from headrace.errors import HeadraceError
 from headrace.freshness import Freshness
 from headrace.project.config import Project, configuration, load_project
+from headrace.settings import PROJECT_FILE
 
 if TYPE_CHECKING:
     from headrace.pipeline import Pipeline
     from headrace.scoring.spec import PredictionSpec
     from headrace.workspace import Workspace
 
-Kind = Literal["table", "model", "endpoint", "predictions"]
+Kind = Literal["table", "model", "endpoint", "predictions", "withdrawal"]
 
 ACTIONS: dict[Kind, str] = {
     "table": "refresh",
     "model": "train and gate",
     "endpoint": "deploy",
     "predictions": "score",
+    "withdrawal": "stop serving",
 }
 
 
@@ -35,7 +36,8 @@ class Step:
     """One thing to bring up to date.
 
     Attributes:
-        kind: table, model, endpoint or predictions.
+        kind: table, model, endpoint, predictions, or the withdrawal of an endpoint that the
+            project file no longer has.
         name: qualified table name, model name or endpoint name.
         needs: ids of the steps that come first.
         own: freshness judged by itself, before anything upstream runs.
@@ -192,7 +194,16 @@ def _outline(desired: Desired) -> list[tuple[Kind, str, tuple[str, ...]]]:
             )
             for spec in project.prediction_specs()
         ),
+        *(("withdrawal", name, ()) for name in _orphans(desired)),
     ]
+
+
+def _orphans(desired: Desired) -> list[str]:
+    """Endpoints that are served although the file no longer has them."""
+    from headrace.serving import endpoint_names
+
+    known = desired.project.endpoints
+    return [name for name in endpoint_names(desired.workspace) if name not in known]
 
 
 def _tables(pipeline: Pipeline | None) -> list[tuple[Kind, str, tuple[str, ...]]]:
@@ -246,6 +257,12 @@ def _judge_predictions(desired: Desired, name: str) -> Freshness:
         return Freshness(True, missing.what)
 
 
+def _judge_withdrawal(desired: Desired, name: str) -> Freshness:
+    if name in _orphans(desired):
+        return Freshness(True, f"{PROJECT_FILE} no longer has this endpoint")
+    return Freshness(False, "withdrawn")
+
+
 def prediction_spec(project: Project, name: str) -> PredictionSpec:
     """The spec of a table of predictions by its qualified name."""
     return next(s for s in project.prediction_specs() if qualified(s.table) == name)
@@ -256,4 +273,5 @@ _JUDGES: dict[Kind, Callable[[Desired, str], Freshness]] = {
     "model": _judge_model,
     "endpoint": _judge_endpoint,
     "predictions": _judge_predictions,
+    "withdrawal": _judge_withdrawal,
 }

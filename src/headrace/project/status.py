@@ -104,15 +104,12 @@ class Status:
 
 def status(workspace: Workspace, project: Project) -> Status:
     """Read the stores; runs no query and starts no engine."""
-    recorded = set(endpoint_names(workspace))
     return Status(
         project=project.name,
         root=str(workspace.paths.root),
         tables=tuple(_tables(workspace)),
         models=tuple(_model(workspace, name) for name in project.models),
-        endpoints=tuple(
-            endpoint_status(workspace, name) for name in project.endpoints if name in recorded
-        ),
+        endpoints=tuple(endpoint_status(workspace, name) for name in endpoint_names(workspace)),
         last_run=store.last_run(workspace.store),
     )
 

@@ -15,6 +15,7 @@ from headrace.serving.address import read_plane as read_plane
 from headrace.serving.deploy import deploy as deploy
 from headrace.serving.deploy import deployment_freshness as deployment_freshness
 from headrace.serving.deploy import shift as shift
+from headrace.serving.deploy import withdraw as withdraw
 from headrace.serving.plane import serve as serve
 from headrace.serving.records import Deployment as Deployment
 from headrace.serving.spec import EndpointSpec as EndpointSpec

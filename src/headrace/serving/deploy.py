@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from headrace.clock import now
 from headrace.freshness import Freshness
@@ -59,6 +59,23 @@ def deploy(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> D
         deployment = _insert(connection, spec, version, colour)
         touch(connection, spec.name)
         return deployment
+
+
+def withdraw(workspace: Workspace, endpoint: str) -> None:
+    """Take an endpoint out of service, in one transaction; its history and its request log stay.
+
+    The scoring plane finishes what it is answering, and knows the name no longer.
+
+    Raises:
+        EndpointNotFoundError: there is no such endpoint.
+    """
+    with workspace.store.begin() as connection:
+        record = read_endpoint(connection, endpoint)
+        if record is None:
+            raise EndpointNotFoundError(endpoint, connection.scalars(select(endpoints.c.name)))
+        for deployment in record.deployments:
+            set_state(connection, deployment.id, "retired", "the endpoint was withdrawn")
+        connection.execute(delete(endpoints).where(endpoints.c.name == endpoint))
 
 
 def deployment_freshness(workspace: Workspace, spec: EndpointSpec) -> Freshness:
