@@ -170,6 +170,9 @@ def test_inputs_without_names_are_found_by_position() -> None:
     assert frame.to_numpy().tolist() == [[1.5, 2], [2.5, 3]]
     with pytest.raises(InvalidInputError, match="1 values, the model 2"):
         signature.typed(parse(b'{"inputs": [1, 2]}', "application/json"))
+    for ragged in (b'{"inputs": [[1.5, 2], [2.5]]}', b'{"inputs": [[1.5, 2], [2.5, 3, 4]]}'):
+        with pytest.raises(InvalidInputError, match="row 1 has"):
+            signature.typed(parse(ragged, "application/json"))
 
 
 def test_positions_do_not_stand_in_for_names() -> None:
@@ -207,6 +210,23 @@ def test_named_tensors() -> None:
     with pytest.raises(InvalidInputError) as caught:
         signature.typed(parse(b'{"inputs": {"x": [[1, 2]]}}', "application/json"))
     assert caught.value.column == "y"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sent"),
+    [("int64", "1.5"), ("int64", "1e300"), ("int8", "300"), ("bool", "2")],
+)
+def test_a_tensor_is_not_cast_to_what_cannot_hold_it(dtype: str, sent: str) -> None:
+    signature = Signature.of_mlflow(Schema([TensorSpec(np.dtype(dtype), (-1,))]), "m/1")
+    with pytest.raises(InvalidInputError, match="cannot hold"):
+        signature.typed(parse(f'{{"inputs": [{sent}]}}'.encode(), "application/json"))
+
+
+def test_a_record_without_a_named_tensor_is_refused() -> None:
+    signature = Signature.of_mlflow(Schema([TensorSpec(np.dtype("str"), (-1,), "x")]), "m/1")
+    with pytest.raises(InvalidInputError) as caught:
+        signature.typed(parse(b'{"instances": [{"x": "a"}, {"y": "b"}]}', "application/json"))
+    assert (caught.value.column, caught.value.row) == ("x", 1)
 
 
 def test_nested_types_are_left_to_mlflow() -> None:

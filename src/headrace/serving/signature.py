@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headrace.serving.codec import MISSING
 from headrace.serving.errors import InvalidInputError, ModelNotServableError
 from headrace.serving.values import TYPES, column_of
 
@@ -128,9 +129,10 @@ class Signature:
     def _positions(self, payload: Payload) -> list[int | None]:
         """Where each field stands in a row; ``None`` for an optional one that is absent."""
         if not self.named:
-            width = len(payload.rows[0])
-            if width != len(self.fields):
-                raise InvalidInputError(f"a row has {width} values, the model {len(self.fields)}")
+            width = len(self.fields)
+            for index, row in enumerate(payload.rows):
+                if len(row) != width:
+                    raise InvalidInputError(f"row {index} has {len(row)} values, the model {width}")
             return list(range(width))
         if payload.columns is None:
             raise InvalidInputError(
@@ -156,14 +158,15 @@ class Signature:
         absent = [field.name for field in self.fields if field.name not in payload.columns]
         if absent:
             raise InvalidInputError("the input is missing", column=absent[0])
-        return {
-            field.name: _array(
-                field,
-                [row[payload.columns.index(str(field.name))] for row in payload.rows],
-                str(field.name),
-            )
-            for field in self.fields
-        }
+        arrays = {}
+        for field in self.fields:
+            position = payload.columns.index(str(field.name))
+            values = [row[position] for row in payload.rows]
+            for index, value in enumerate(values):
+                if value is MISSING:
+                    raise InvalidInputError("the value is missing", column=field.name, row=index)
+            arrays[field.name] = _array(field, values, str(field.name))
+        return arrays
 
 
 def _zeros(field: Field) -> Any:
@@ -176,11 +179,15 @@ def _zeros(field: Field) -> Any:
 def _array(field: Field, values: Any, name: str) -> Any:
     import numpy as np
 
+    kind = np.dtype(field.type).kind
     try:
         found = np.asarray(values)
-        if found.dtype.kind not in "biuf" and np.dtype(field.type).kind in "biuf":
+        if found.dtype.kind not in "biuf" and kind in "biuf":
             raise ValueError("it has values that are no numbers")
-        array = found.astype(field.type)
+        with np.errstate(invalid="ignore"):  # what does not fit is found by comparing
+            array = found.astype(field.type)
+        if kind in "biu" and not np.array_equal(array, found):
+            raise ValueError("it has values that the type cannot hold")
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidInputError(f"no {field.type} array: {error}", column=name) from None
     expected = field.shape or ()
