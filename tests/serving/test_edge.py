@@ -43,13 +43,19 @@ async def talk(*chunks: bytes) -> bytes:
 
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+WITH_BODY = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     ("chunks", "answers"),
-    [((), 0), ((b"GET / HT",), 0), ((REQUEST, b"GET / HTTP/1.1\r\nHo"), 1)],
+    [
+        ((), 0),
+        ((b"GET / HT",), 0),
+        ((REQUEST, b"GET / HTTP/1.1\r\nHo"), 1),
+        ((WITH_BODY, b"slow"), 1),
+    ],
 )
-def test_a_head_has_to_arrive_in_time(
+def test_what_a_client_sends_has_to_arrive_in_time(
     monkeypatch: pytest.MonkeyPatch, chunks: tuple[bytes, ...], answers: int
 ) -> None:
     monkeypatch.setattr(edge, "HEADER_SECONDS", 0.05)

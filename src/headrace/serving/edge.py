@@ -69,7 +69,10 @@ def protocol_class() -> Any:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class BoundedProtocol(H11Protocol):
-        """Closes a connection on which no complete request head arrives in time."""
+        """Closes a connection on which no complete request head arrives in time.
+
+        Nor is a client waited for that still sends the body of a request that has its answer.
+        """
 
         _head_timer: asyncio.TimerHandle | None = None
 
@@ -101,7 +104,8 @@ def protocol_class() -> Any:
             self.transport.close()
 
         def _watch(self) -> None:
-            if self.conn.their_state is not h11.IDLE:
+            answered = self.conn.our_state is h11.DONE
+            if self.conn.their_state is not h11.IDLE and not answered:
                 self._unwatch()
             elif self._head_timer is None:
                 self._head_timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
