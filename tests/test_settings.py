@@ -7,12 +7,14 @@ import pytest
 
 from headrace import settings
 from headrace.settings import (
+    InvalidSettingError,
     PathNotSupportedError,
     Paths,
     ProjectNotFoundError,
     Secret,
     check_path,
     find_project,
+    port_setting,
     read_token,
     setting,
 )
@@ -35,6 +37,16 @@ def test_the_environment_goes_before_the_default(monkeypatch: pytest.MonkeyPatch
     assert setting("HEADRACE_PORT") == "9000"
     with pytest.raises(KeyError):
         setting("HEADRACE_PROT")
+
+
+def test_a_port_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_PORT", "9000")
+    assert port_setting() == 9000
+    for text in ("web", "-1", "8351.0", "123456", ""):
+        monkeypatch.setenv("HEADRACE_PORT", text)
+        with pytest.raises(InvalidSettingError, match="HEADRACE_PORT cannot be") as caught:
+            port_setting()
+        assert caught.value.next == "export HEADRACE_PORT=8351"
 
 
 def test_every_setting_is_documented() -> None:

@@ -65,6 +65,38 @@ def setting(name: str) -> str:
     return SETTINGS[name].value()
 
 
+class InvalidSettingError(HeadraceError):
+    """An environment variable with a value that cannot be used."""
+
+    code = "invalid_setting"
+
+    def __init__(self, name: str, value: str, why: str, example: str) -> None:
+        self.name, self.value = name, value
+        super().__init__(
+            f'{name} cannot be "{value}".',
+            where=f"the environment variable {name}",
+            why=why,
+            next=f"export {name}={example}",
+        )
+
+
+def port_setting() -> int:
+    """The port that ``HEADRACE_PORT`` names.
+
+    Raises:
+        InvalidSettingError: it is no whole number.
+    """
+    text = setting("HEADRACE_PORT")
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        raise InvalidSettingError(
+            "HEADRACE_PORT",
+            text,
+            "a port is a number from 0 to 65535",
+            SETTINGS["HEADRACE_PORT"].default,
+        )
+    return int(text)
+
+
 class Secret:
     """A string that neither prints nor formats; ``reveal()`` is the only way to its text."""
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from headrace.project.config import InvalidProjectError, configuration, json_schema, load_project
 from headrace.project.yaml_lines import MalformedYamlError, load
-from headrace.settings import Paths
+from headrace.settings import InvalidSettingError, Paths
 
 Make = Callable[..., Any]
 
@@ -103,6 +103,16 @@ def test_configuration_comes_from_the_file_then_the_environment_then_the_command
     monkeypatch.setenv("HEADRACE_CONF", "b=20;c=30")
     merged = configuration(load_project(Paths(small.root)), {"c": "300"})
     assert merged == {"a": "1", "b": "20", "c": "300"}
+
+
+@pytest.mark.parametrize("text", ["raw", "=x", "a=1;raw"])
+def test_an_environment_that_is_no_list_of_pairs_is_refused(
+    make_project: Make, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    project = load_project(Paths(make_project(days=0).root))
+    monkeypatch.setenv("HEADRACE_CONF", text)
+    with pytest.raises(InvalidSettingError, match="HEADRACE_CONF"):
+        configuration(project)
 
 
 def test_the_schema_that_editors_read_accepts_the_template_and_refuses_a_typo() -> None:

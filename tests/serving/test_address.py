@@ -28,6 +28,13 @@ def test_a_free_port_is_taken() -> None:
         pass  # free again at once
 
 
+def test_a_port_in_use_is_named_with_version_6_too() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with bind("::1", 0) as listener, pytest.raises(PortInUseError):
+        bind("::1", listener.getsockname()[1])
+
+
 def test_the_next_command_names_a_port_that_is_free() -> None:
     with bind("127.0.0.1", 0) as listener, pytest.raises(PortInUseError) as caught:
         bind("127.0.0.1", listener.getsockname()[1])
@@ -38,7 +45,14 @@ def test_the_next_command_names_a_port_that_is_free() -> None:
 
 @pytest.mark.parametrize(
     ("host", "port"),
-    [("127.0.0.1", 65536), ("127.0.0.1", -1), ("192.0.2.1", 0), ("no.such.invalid", 0)],
+    [
+        ("127.0.0.1", 65536),
+        ("127.0.0.1", -1),
+        ("192.0.2.1", 0),
+        ("no.such.invalid", 0),
+        ("", 0),
+        ("x" * 64, 0),
+    ],
 )
 def test_an_address_that_cannot_be_had_is_named(host: str, port: int) -> None:
     with pytest.raises(AddressUnavailableError) as caught:

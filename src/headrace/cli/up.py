@@ -17,22 +17,26 @@ def command(host: str | None, port: int | None) -> None:
     The scoring plane is a process of its own; it is restarted when it dies, drains on
     Ctrl-C, and picks up deployments and shifts without a restart.
     """
+    from headrace.cli.output import working
     from headrace.project.config import load_project
     from headrace.serving import supervise
-    from headrace.settings import find_project, setting
+    from headrace.settings import find_project, port_setting, setting
 
     paths = find_project()
     project = load_project(paths)
 
     def ready(address: str) -> None:
+        if spinner is not None:
+            spinner.stop()
         click.echo(f"Scoring plane at {address}  (token in {paths.token_file})")
         for name in project.endpoints:
             click.echo(f"  POST {address}/endpoints/{name}/invocations")
         click.echo("Ctrl-C drains and stops it.")
 
-    supervise(
-        paths,
-        host=host or setting("HEADRACE_HOST"),
-        port=port if port is not None else int(setting("HEADRACE_PORT")),
-        once_ready=ready,
-    )
+    with working("starting the scoring plane") as spinner:
+        supervise(
+            paths,
+            host=host or setting("HEADRACE_HOST"),
+            port=port if port is not None else port_setting(),
+            once_ready=ready,
+        )

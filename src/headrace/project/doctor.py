@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 from headrace.errors import HeadraceError
-from headrace.settings import PROJECT_FILE, SETTINGS, Paths, ProjectNotFoundError, find_project
+from headrace.settings import (
+    PROJECT_FILE,
+    SETTINGS,
+    Paths,
+    ProjectNotFoundError,
+    find_project,
+    port_setting,
+    setting,
+)
 
 State = Literal["ok", "warning", "failed"]
 
@@ -51,13 +59,16 @@ def examine(start: Path | None = None) -> list[Check]:
 
 
 def _guarded(probe: Callable[[Paths], Check], paths: Paths) -> Check:
+    name = probe.__name__.strip("_").replace("_", " ")
     try:
         return probe(paths)
     except HeadraceError as error:
         found = error.what + (f" {error.where}" if error.where else "")
         if error.why:
             found += f": {error.why}"
-        return Check(probe.__name__.strip("_").replace("_", " "), "failed", found, error.next or "")
+        return Check(name, "failed", found, error.next or "")
+    except Exception as error:  # noqa: BLE001  # whatever a check runs into is its finding
+        return Check(name, "failed", f"{type(error).__name__}: {error}")
 
 
 def _python() -> Check:
@@ -162,9 +173,7 @@ def _engine(paths: Paths) -> Check:
 
 
 def _port(_: Paths) -> Check:
-    from headrace.settings import setting
-
-    host, port = setting("HEADRACE_HOST"), int(setting("HEADRACE_PORT"))
+    host, port = setting("HEADRACE_HOST"), port_setting()
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((host, port)) == 0:

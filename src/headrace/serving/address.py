@@ -40,12 +40,20 @@ def bind(host: str, port: int) -> socket.socket:
     """
     if not 0 <= port <= 65535:
         raise AddressUnavailableError(host, port, "a port is a number from 0 to 65535")
+    if not host:
+        # The system takes it for every address of the machine.
+        raise AddressUnavailableError(host, port, "the host is empty")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AddressUnavailableError(host, port, reason) from error
+    try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortInUseError(host, port, _listener(port), _free_port(host, port)) from error
+            free = _free_port(host, port, family)
+            raise PortInUseError(host, port, _listener(port), free) from error
         raise AddressUnavailableError(host, port, error.strerror or str(error)) from error
 
 
@@ -117,10 +125,10 @@ def _lock(paths: Paths) -> Path:
     return paths.state / "plane.lock"
 
 
-def _free_port(host: str, port: int) -> int:
+def _free_port(host: str, port: int, family: socket.AddressFamily) -> int:
     """A port near this one that is free now."""
     for candidate in range(port + 1, min(port + 50, 65536)):
-        with socket.socket() as probe:
+        with socket.socket(family) as probe:
             if probe.connect_ex((host, candidate)) != 0:
                 return candidate
     return 0
