@@ -42,7 +42,7 @@ lock: install ## resolve requirements.lock again (needs uv)
 	uv pip compile -q --no-header --no-annotate --universal --python-version 3.11 \
 		--extra dev --extra postgresql pyproject.toml -o requirements.lock
 
-reference: install ## write docs/cli.md and docs/settings.md from the code
+reference: install ## write the pages of docs that the code itself tells
 	$(BIN)/python tools/reference.py
 
 bench: install ## measure against Apache Spark, DuckDB and Polars; writes .bench/*.json

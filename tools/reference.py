@@ -1,14 +1,25 @@
-"""Write ``docs/cli.md`` and ``docs/settings.md`` from the code: ``make reference``."""
+"""Write the pages of ``docs`` that the code itself tells: ``make reference``."""
 
 from __future__ import annotations
 
 import importlib
+from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from pydantic import BaseModel
 
 from headrace.cli import COMMANDS, cli
+from headrace.pipeline.spec import Expectations
+from headrace.project.config import ModelEntry, PredictionEntry, Project
+from headrace.promotion.spec import GateSpec
+from headrace.serving.spec import EndpointSpec, Rollout
 from headrace.settings import SETTINGS
+from headrace.tracking.spec import Holdout
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -17,7 +28,7 @@ def command_line() -> str:
     """The help of every command, as a page."""
     parts = ["# The command line\n", "Made by `make reference`.\n"]
     parts.append(_block(cli, "headrace", None))
-    root = click.Context(cli, info_name="headrace")
+    root = click.Context(cli, info_name="headrace", **cli.context_settings)
     for name in COMMANDS:
         command = importlib.import_module(f"headrace.cli.{name}").command
         parts.append(f"## headrace {name}\n")
@@ -26,7 +37,9 @@ def command_line() -> str:
 
 
 def _block(command: click.Command, name: str, parent: click.Context | None) -> str:
-    context = click.Context(command, info_name=name, parent=parent, max_content_width=88)
+    context = click.Context(
+        command, info_name=name, parent=parent, max_content_width=88, **command.context_settings
+    )
     return f"```\n{command.get_help(context)}\n```\n"
 
 
@@ -49,7 +62,68 @@ def settings() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"cli.md": command_line, "settings.md": settings}
+PROJECT = """\
+# headrace.yaml
+
+Made by `make reference` from the models that read the file.
+
+The file says what there should be. `headrace plan` shows what is missing, `headrace run` makes it
+so. A mistake is reported with its line, all of them at once, and an unknown key with the one that
+was meant. With the first line below, editors complete the keys and mark mistakes.
+
+```yaml
+{template}```
+
+Names of tables have a schema, `gold.features`, and lie in the catalog `main`. Durations are
+texts with a unit: `90s`, `15m`, `24h`. Shares are texts such as `20%`, or numbers below 1.
+
+What is taken out of the file is not deleted: tables, versions of models and logged requests stay
+and are no longer brought up to date. An endpoint that is taken out is no longer served after the
+next `headrace run`.
+"""
+
+SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
+    "The file": (Project, ""),
+    "expectations: TABLE:": (Expectations, "SQL conditions by name: [pipelines](pipelines.md)."),
+    "models: NAME:": (ModelEntry, "[Training](training.md)."),
+    "models: NAME: holdout:": (Holdout, "Exactly one rule."),
+    "models: NAME: gate:": (GateSpec, "[The gate](gate.md)."),
+    "endpoints: NAME:": (EndpointSpec, "[Endpoints](endpoints.md)."),
+    "endpoints: NAME: rollout:": (Rollout, ""),
+    "predictions: TABLE:": (PredictionEntry, "[Batch scoring](scoring.md)."),
+}
+
+
+def project_file() -> str:
+    """Every key of ``headrace.yaml``, as a page."""
+    template = files("headrace.project") / "templates/device-health/headrace.yaml"
+    parts = [PROJECT.format(template=template.read_text())]
+    for title, (model, text) in SECTIONS.items():
+        parts.append(f"## {title if model is Project else f'`{title}`'}\n")
+        if text:
+            parts.append(f"{text}\n")
+        parts.append("| key | what it says | if not given |\n|---|---|---|")
+        # The name of a thing is the key that it stands under.
+        named = model in (ModelEntry, EndpointSpec)
+        parts += [
+            f"| `{name}` | {field.description} | {_default(field)} |"
+            for name, field in model.model_fields.items()
+            if not (named and name == "name")
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ({}, []) or isinstance(value, BaseModel):
+        return ""
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+PAGES = {"cli.md": command_line, "settings.md": settings, "project.md": project_file}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -16,7 +16,8 @@ from headrace.cli.options import debug_option, json_option
 def command(what: str, key: str | None, mermaid: bool, as_json: bool) -> None:
     """Trace a prediction back to its raw file.
 
-    Online: headrace trace PREDICTION_ID.
+    \b
+    Online: headrace trace PREDICTION_ID
     Batch:  headrace trace TABLE device_id=17,window_end=2026-01-31T12:00:00
     """
     from headrace.cli.output import console, echo_json, working

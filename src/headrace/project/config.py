@@ -14,7 +14,7 @@ from headrace.project.yaml_lines import LinedYaml, Location, load
 from headrace.promotion.spec import GateSpec
 from headrace.scoring.spec import PredictionSpec
 from headrace.serving.spec import EndpointSpec
-from headrace.settings import Paths, setting
+from headrace.settings import InvalidSettingError, Paths, setting
 from headrace.tracking.spec import TrainingSpec
 
 #: Keys under these sections name a thing; the name becomes the field of the same thing.
@@ -24,7 +24,7 @@ _NAMED = {"models": "name", "endpoints": "name"}
 class ModelEntry(TrainingSpec):
     """A model: how it is trained, and what it must show before it goes live."""
 
-    gate: GateSpec
+    gate: GateSpec = Field(description="what it must show")
 
 
 class PredictionEntry(BaseModel):
@@ -50,10 +50,18 @@ class Project(BaseModel):
     configuration: dict[str, str] = Field(
         default_factory=dict, description="Spark configuration; overrides the pipeline spec's"
     )
-    expectations: dict[str, Expectations] = Field(default_factory=dict)
-    models: dict[str, ModelEntry] = Field(default_factory=dict)
-    endpoints: dict[str, EndpointSpec] = Field(default_factory=dict)
-    predictions: dict[str, PredictionEntry] = Field(default_factory=dict)
+    expectations: dict[str, Expectations] = Field(
+        default_factory=dict, description="conditions on the rows of tables, by table"
+    )
+    models: dict[str, ModelEntry] = Field(
+        default_factory=dict, description="what is trained and gated, by model name"
+    )
+    endpoints: dict[str, EndpointSpec] = Field(
+        default_factory=dict, description="what answers over HTTP, by endpoint name"
+    )
+    predictions: dict[str, PredictionEntry] = Field(
+        default_factory=dict, description="what is scored in batch, by the table that is written"
+    )
 
     @field_validator("configuration", mode="before")
     @classmethod
@@ -115,10 +123,18 @@ def load_project(paths: Paths) -> Project:
 
 
 def configuration(project: Project, overrides: dict[str, str] | None = None) -> dict[str, str]:
-    """Configuration in force: the file, then ``HEADRACE_CONF``, then ``--conf``."""
+    """Configuration in force: the file, then ``HEADRACE_CONF``, then ``--conf``.
+
+    Raises:
+        InvalidSettingError: ``HEADRACE_CONF`` is no list of ``key=value``.
+    """
     merged = dict(project.configuration)
-    for pair in filter(None, setting("HEADRACE_CONF").split(";")):
-        key, _, value = pair.partition("=")
+    for pair in filter(str.strip, setting("HEADRACE_CONF").split(";")):
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise InvalidSettingError(
+                "HEADRACE_CONF", pair, "it is not key=value;key=value", "raw=/data/raw"
+            )
         merged[key.strip()] = value.strip()
     return merged | (overrides or {})
 

@@ -39,7 +39,7 @@ class GateSpec(BaseModel):
         default=10, ge=1, description="a slice with fewer rows of either class is not judged"
     )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="level of the interval")
-    resamples: int = Field(default=2000, ge=100, le=100_000)
+    resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples")
     min_gain: float = Field(
         default=0.0, ge=0, description="the interval of the gain must lie above this"
     )

@@ -96,8 +96,12 @@ class EndpointSpec(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="name of the endpoint")
     model: str = Field(description="name@alias or name/version")
-    key: list[str] = Field(default_factory=list, description="columns that identify a row")
-    rollout: Rollout = Field(default_factory=Rollout)
+    key: list[str] = Field(
+        default_factory=list, description="columns of a request that keep a caller on one version"
+    )
+    rollout: Rollout = Field(
+        default_factory=Rollout, description="how a new version takes over; at once if not given"
+    )
 
 
 def request_table(endpoint: str) -> str:

@@ -124,8 +124,8 @@ class TrainingSpec(BaseModel):
     features: list[str] | None = Field(default=None, description="columns to learn from")
     exclude: list[str] = Field(default_factory=list, description="columns not to learn from")
     params: dict[str, Any] = Field(default_factory=dict, description="given to the function")
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    holdout: Holdout
+    seed: int = Field(default=0, ge=0, lt=2**32, description="given to the function")
+    holdout: Holdout = Field(description="which rows are measured on and not learned")
     embargo: Duration | None = Field(
         default=None, description="time left out before a hold-out by time"
     )
