@@ -96,6 +96,7 @@ QUERIES = [
     Done("DESCRIBE DETAIL gold.t"),
     Done("DESCRIBE QUERY SELECT * FROM gold.t"),
     Done("SHOW TABLES IN gold LIKE 't*'"),
+    Done("\n-- of one schema\nSHOW TABLES IN gold"),
     Done("SHOW VIEWS IN gold"),
     Done("SHOW SCHEMAS"),
     Done("SHOW COLUMNS IN gold.t"),
@@ -164,6 +165,7 @@ CHANGES = [
     ),
     Done("OPTIMIZE gold.t", "", "", "SELECT count(*) FROM gold.t", [(5,)]),
     Done("VACUUM gold.t DRY RUN"),
+    Done("-- why\n/* and * how */ OPTIMIZE gold.t", "", "", "SELECT count(*) FROM gold.t", [(5,)]),
 ]  # fmt: skip
 
 REFUSED: list[tuple[str, type[HeadraceError], str | None]] = [
@@ -173,6 +175,7 @@ REFUSED: list[tuple[str, type[HeadraceError], str | None]] = [
     ("SELECT * FROM gold.t VERSION AS OF 9", VersionNotFoundError, None),
     ("SELECT * FROM gold.seen VERSION AS OF 0", UnsupportedStatementError, "VERSION AS OF"),
     ("SELECT * FROM gold.t TIMESTAMP AS OF 'soon'", InvalidTimestampError, "soon"),
+    ("-- a comment\n/* RESTORE */ SHOW TBLPROPERTIES gold.t", UnsupportedStatementError, "SHOW TBL"),
     ("SELECT * FROM gold.t VERSION AS OF 1 + 1", HeadraceError, None),
     ("SELECT * FROM gold.t TIMESTAMP AS OF now()", UnsupportedStatementError, "TIMESTAMP AS OF"),
     ("SELECT * FROM STREAM(gold.t)", StreamOutsidePipelineError, None),

@@ -11,7 +11,7 @@ from headrace.engine.errors import SqlSyntaxError
 if TYPE_CHECKING:
     from sqlglot.tokenizer_core import Token
 
-_FIRST_WORD: Final = re.compile(r"\s*[A-Za-z]+\b")
+_FIRST_WORD: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*(?P<word>[A-Za-z]+)\b")
 _DEPTH: Final = {"(": 1, "<": 1, ")": -1, ">": -1, ">>": -2}
 QUERY_WORDS: Final = frozenset({"SELECT", "WITH", "VALUES", "FROM", "TABLE"})
 
@@ -23,11 +23,14 @@ class Scanner:
         self.text = text
         # sqlglot takes everything after some first words (SHOW, OPTIMIZE) for one string.
         first = _FIRST_WORD.match(text)
-        masked = text if first is None else f"{'x' * first.end()}{text[first.end() :]}"
+        masked = text
+        if first is not None:
+            start, end = first.span("word")
+            masked = f"{text[:start]}{'x' * (end - start)}{text[end:]}"
         self._tokens: list[Token] = [each for each in sql.tokens_of(masked) if each.text != ";"]
         self._texts = [each.text for each in self._tokens]
         if first is not None:
-            self._texts[0] = first[0].strip()
+            self._texts[0] = first["word"]
         self._next = 0
 
     @property
