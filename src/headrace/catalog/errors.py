@@ -51,7 +51,7 @@ class NameTakenError(HeadraceError):
         self.wanted = wanted
         super().__init__(
             f'"{name}" is a {kind} already; it cannot become a {wanted}.',
-            next=f"DROP {kind.upper()} {name}, or choose another name",
+            next=f"DROP {kind.split()[0].upper()} {name}, or choose another name",
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from headrace import lakehouse
 from headrace.catalog import TableNotFoundError
-from headrace.engine import describe, messages, sql, target
+from headrace.engine import describe, files, messages, rows, sql, target
 from headrace.engine.errors import (
     NotATableError,
     SchemaNotEmptyError,
@@ -81,10 +81,12 @@ class Names:
             return
         if found.registered and not table.replace:
             raise TableExistsError(found.label)
-        if table.location is not None and not found.registered:
-            place = target.at_path(state, table.location)
-            found = target.Target(place.location, found.name, False)
-            if table.rows is None and table.declared is None:
+        if table.location is not None and found.name is not None:
+            taken_as_is = self._is_there(table, table.location)
+            found = target.placed(
+                state, found, table.location, may_replace=table.replace or taken_as_is
+            )
+            if taken_as_is:
                 self._adopt(found, table.comment)
                 return
         if table.declared is not None:
@@ -144,6 +146,19 @@ class Names:
         draft.finish(
             self._state.lineage, reads=(), writes=[found.access(version)], mode="overwrite"
         )
+
+    def _is_there(self, table: NewTable, location: str) -> bool:
+        """Whether a statement names what lies at a place: with the columns it declares, if any."""
+        if table.rows is not None or table.declared is None:
+            return table.rows is None
+        place = files.absolute(location, self._state.paths.root)
+        if table.replace or files.is_remote(place) or not lakehouse.exists(place):
+            return False
+        declared = describe.relation_schema(self._client, messages.empty(table.declared))
+        held = rows.table_schema(place, self._client)
+        return [(each.name.lower(), each.dataType) for each in declared.fields] == [
+            (each.name.lower(), each.dataType) for each in held.fields
+        ]
 
     def _adopt(self, found: target.Target, comment: str | None) -> None:
         """Register a Delta table that lies somewhere already."""

@@ -120,6 +120,24 @@ class SchemaNotEmptyError(HeadraceError):
         )
 
 
+class LocationHoldsTableError(HeadraceError):
+    """A new table is to lie where a Delta table lies that has no name."""
+
+    code = "location_holds_table"
+    status = 409
+
+    def __init__(self, location: str, name: str) -> None:
+        self.location = location
+        self.name = name
+        super().__init__(
+            f"{name} would replace a Delta table that is there already.",
+            where=location,
+            why="rows that the catalog has no name for are not removed unasked",
+            next=f"CREATE TABLE {name} USING delta LOCATION '{location}' takes the table as it is; "
+            "CREATE OR REPLACE TABLE, or mode overwrite, replaces it",
+        )
+
+
 class SchemaMismatchError(HeadraceError):
     """The columns to be written are not the table's."""
 
@@ -231,6 +249,19 @@ class InvalidTimestampError(HeadraceError):
         super().__init__(
             f'"{text}" is not a timestamp.',
             next="write 2026-01-31 or 2026-01-31 12:00:00, in UTC unless it ends in a zone",
+        )
+
+
+class InvalidVersionError(HeadraceError):
+    """The read option ``versionAsOf`` holds no version."""
+
+    code = "invalid_version"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(
+            f'versionAsOf "{text}" is no Delta version.',
+            next="write a number such as 3; DESCRIBE HISTORY lists them",
         )
 
 

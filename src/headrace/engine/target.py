@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace import lakehouse
-from headrace.catalog import Access, TableName, TableNotFoundError
+from headrace.catalog import (
+    Access,
+    LocationTakenError,
+    NameTakenError,
+    TableName,
+    TableNotFoundError,
+)
 from headrace.engine import files
-from headrace.engine.errors import NotATableError, UnsupportedStatementError
+from headrace.engine.errors import (
+    LocationHoldsTableError,
+    NotATableError,
+    UnsupportedStatementError,
+)
 from headrace.engine.resolve import is_path
 from headrace.engine.rewrite import parts_of
 
@@ -108,6 +118,35 @@ def at_path(state: SessionState, path: str) -> Target:
         if name is not None:
             return Target(location, name, False)
     return Target(location, name, name is not None or lakehouse.exists(location))
+
+
+def placed(state: SessionState, found: Target, path: str, *, may_replace: bool) -> Target:
+    """The target of a table that is to lie at a path.
+
+    Args:
+        found: the target of its name.
+        may_replace: the rows of a table that lies there without a name may go.
+
+    Raises:
+        NameTakenError: the table is there, and lies elsewhere.
+        LocationTakenError: a table of another name lies at the path.
+        LocationHoldsTableError: a table without a name lies there, and may not be replaced.
+    """
+    location = files.absolute(path, state.paths.root)
+    if files.is_remote(location):
+        raise UnsupportedStatementError(
+            f"A name for {location}",
+            "the catalog names tables on this machine",
+            f'df.write.format("delta").save("{location}")',
+        )
+    owner = state.catalog.at_location(location)
+    if found.registered and owner != found.name:
+        raise NameTakenError(found.label, f"table in {found.location}", f"table in {location}")
+    if owner not in {None, found.name}:
+        raise LocationTakenError(location, found.label, str(owner))
+    if not (found.registered or may_replace) and lakehouse.exists(location):
+        raise LocationHoldsTableError(location, found.label)
+    return replace(found, location=location)
 
 
 @contextmanager

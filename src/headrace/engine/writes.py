@@ -102,9 +102,12 @@ class Writer:
             _require_delta(form)
             action = "insertInto" if command.table.save_method == 2 else "saveAsTable"
             found = target.find(self._state, command.table.table_name, action)
+            path = options.pop("path", "")
             if action == "insertInto":
                 self._insert(command, found, options, draft)
                 return
+            if path and found.name is not None:
+                found = target.placed(self._state, found, path, may_replace=mode == "overwrite")
         if found.registered and mode == "error":
             raise TableExistsError(found.label)
         if found.registered and mode == "ignore":
@@ -148,6 +151,9 @@ class Writer:
         if mode not in {"create", "create_or_replace"} and not found.registered:
             self._state.resolve(parts_of(command.table_name))
         options = {key.lower(): value for key, value in command.options.items()}
+        path = options.pop("path", "")
+        if path and found.name is not None:
+            found = target.placed(self._state, found, path, may_replace=mode == "create_or_replace")
         if mode in {"replace", "create_or_replace"}:
             options["overwriteschema"] = "true"
         elif mode == "overwrite_partitions":
