@@ -171,6 +171,23 @@ def test_the_engine_starts_again_after_stop(workspace: Workspace) -> None:
     assert second.table("gold.t").count() == 2
 
 
+def test_views_count_for_the_depth_of_a_plan(spark: SparkSession) -> None:
+    """One below the other they would end the process too."""
+    from headrace.engine.errors import UnsupportedStatementError
+    from headrace.engine.rewrite import MAX_DEPTH
+
+    numbers(spark, 2).write.saveAsTable("gold.t")
+    df = spark.table("gold.t")
+    for name in ("low", "high"):
+        for step in range(MAX_DEPTH // 2):
+            df = df.withColumn("w", df["id"] + step)
+        df.createTempView(name)
+        df = spark.table(name)
+    with pytest.raises(UnsupportedStatementError, match="steps"):
+        df.collect()
+    assert spark.table("low").count() == 2
+
+
 def test_plans_that_are_too_deep_for_the_engine(spark: SparkSession) -> None:
     """They would end the process; a little less deep, they run."""
     from headrace.engine.errors import UnsupportedStatementError

@@ -9,7 +9,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from headrace.catalog import Operation, TableNotFoundError
-from headrace.engine.errors import PathNotFoundError, StreamOutsidePipelineError, TableExistsError
+from headrace.engine.errors import (
+    InvalidVersionError,
+    PathNotFoundError,
+    StreamOutsidePipelineError,
+    TableExistsError,
+)
 from headrace.lakehouse import VersionNotFoundError
 
 if TYPE_CHECKING:
@@ -69,6 +74,16 @@ def test_a_version_that_is_not_there_is_an_error(spark: SparkSession) -> None:
     numbers(spark, 3).write.saveAsTable("gold.t")
     with pytest.raises(VersionNotFoundError):
         spark.read.option("versionAsOf", 7).table("gold.t").count()
+
+
+def test_a_version_that_is_no_number_is_an_error(workspace: Workspace, spark: SparkSession) -> None:
+    numbers(spark, 3).write.saveAsTable("gold.t")
+    location = str(workspace.catalog.location_for("gold.t"))
+    for name in ("gold.t", "gold.`t`"):
+        with pytest.raises(InvalidVersionError, match='"v1"'):
+            spark.read.option("versionAsOf", "v1").table(name).count()
+    with pytest.raises(InvalidVersionError, match='"v1"'):
+        spark.read.option("versionAsOf", "v1").format("delta").load(location).count()
 
 
 @pytest.mark.parametrize(
@@ -140,6 +155,29 @@ def test_a_view_over_its_own_name_sees_what_the_name_was(spark: SparkSession) ->
     spark.range(5).createOrReplaceTempView("v")
     spark.table("v").filter("id > 2").createOrReplaceTempView("v")
     assert spark.table("v").count() == 2
+
+
+def test_a_temporary_view_over_a_table_of_its_own_name(spark: SparkSession) -> None:
+    numbers(spark, 5).write.saveAsTable("t")
+    spark.table("t").filter("id > 2").createOrReplaceTempView("t")
+    assert spark.sql("SELECT count(*) AS n FROM t").collect()[0].n == 2
+    spark.sql("CREATE OR REPLACE TEMP VIEW t AS SELECT * FROM t WHERE id > 3")
+    assert spark.table("t").count() == 1
+    spark.catalog.dropTempView("t")
+    assert spark.table("t").count() == 5
+
+
+def test_a_temporary_view_keeps_the_tables_it_was_made_over(spark: SparkSession) -> None:
+    numbers(spark, 5).write.saveAsTable("gold.t")
+    numbers(spark, 1).write.saveAsTable("t")
+    numbers(spark, 1).write.mode("append").saveAsTable("gold.t")
+    spark.sql("USE gold")
+    spark.sql("CREATE TEMP VIEW now AS SELECT * FROM t")
+    spark.sql("CREATE TEMP VIEW before AS SELECT * FROM t VERSION AS OF 0")
+    spark.read.option("versionAsOf", 0).table("t").createTempView("first")
+    spark.sql("USE default")
+    numbers(spark, 9).createTempView("t")
+    assert [spark.table(name).count() for name in ("now", "before", "first")] == [6, 5, 5]
 
 
 def test_a_recording_collects_and_may_leave_the_lineage_alone(

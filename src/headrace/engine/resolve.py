@@ -18,7 +18,7 @@ from headrace.engine.errors import (
     UnsupportedStatementError,
     ViewCycleError,
 )
-from headrace.engine.rewrite import NamedRead, Rewriter
+from headrace.engine.rewrite import NamedRead, Rewriter, version_number
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import Relation
@@ -177,7 +177,9 @@ class PinningResolver:
     def _delta_path(self, location: str, options: dict[str, str]) -> Relation:
         asked = options.get("versionasof")
         version = self._version(
-            location, None if asked is None else int(asked), options.get("timestampasof")
+            location,
+            None if asked is None else version_number(asked),
+            options.get("timestampasof"),
         )
         name = None if files.is_remote(location) else self._state.catalog.at_location(location)
         access = (

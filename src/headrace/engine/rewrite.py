@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from headrace.engine import messages, models, sql
-from headrace.engine.errors import UnsupportedStatementError
+from headrace.engine.errors import InvalidVersionError, UnsupportedStatementError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -45,6 +46,9 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,
 # Sail 0.7 ends the process (its stack overflows) at plans of 275 nested relations and more.
 MAX_DEPTH: Final = 240
 
+# A view is rewritten by a rewriter of its own, and its relations lie below those that read it.
+_depth: ContextVar[int] = ContextVar("headrace_plan_depth", default=0)
+
 
 class Resolver(Protocol):
     """What to do with each read."""
@@ -67,7 +71,6 @@ class Rewriter:
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
-        self._depth = 0
 
     def apply(self, message: Message, hidden: frozenset[str] = frozenset()) -> None:
         """Rewrite every read inside a message.
@@ -81,11 +84,13 @@ class Rewriter:
         """
         kind = message.DESCRIPTOR.name
         if kind == "Relation":
-            self._depth += 1
-            if self._depth > MAX_DEPTH:
-                raise _too_deep()
-            self._relation(message, hidden)
-            self._depth -= 1
+            above = _depth.set(_depth.get() + 1)
+            try:
+                if _depth.get() > MAX_DEPTH:
+                    raise _too_deep()
+                self._relation(message, hidden)
+            finally:
+                _depth.reset(above)
             return
         if kind in {"PythonUDF", "PythonUDTF"}:
             for uri in models.uris(message.command):
@@ -230,7 +235,7 @@ def named_read(relation: Relation) -> NamedRead:
     if _PLAIN.fullmatch(table.unparsed_identifier):
         return NamedRead(
             tuple(table.unparsed_identifier.split(".")),
-            None if version is None else int(version),
+            None if version is None else version_number(version),
             timestamp,
             relation.read.is_streaming,
             options,
@@ -245,11 +250,22 @@ def named_read(relation: Relation) -> NamedRead:
     use = statement.tables[0]
     return NamedRead(
         use.parts,
-        use.version if version is None else int(version),
+        use.version if version is None else version_number(version),
         use.timestamp if timestamp is None else timestamp,
         relation.read.is_streaming,
         options,
     )
+
+
+def version_number(text: str) -> int:
+    """The number that the read option ``versionAsOf`` holds.
+
+    Raises:
+        InvalidVersionError: it holds none.
+    """
+    if not text.strip().isdecimal():
+        raise InvalidVersionError(text)
+    return int(text)
 
 
 def require_query(statement: sql.Statement) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.engine import messages
+from headrace.engine import messages, sql
 from headrace.engine.errors import TableExistsError
+from headrace.engine.resolve import is_path
 from headrace.engine.rewrite import NamedRead, Rewriter
 from headrace.engine.state import GLOBAL_TEMP
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import CreateDataFrameViewCommand, Relation
 
+    from headrace.catalog import TableName
     from headrace.engine.state import SessionState
 
 
@@ -33,7 +35,9 @@ class BindingResolver:
             made.CopyFrom(view)
             made.common.plan_id = messages.new_relation().common.plan_id
             return messages.aliased(made, read.parts[-1])
-        return None
+        if is_path(read.parts) or self._state.is_bare_path(read.parts):
+            return None
+        return messages.aliased(_named(read, self._state.qualified(read.parts)), read.parts[-1])
 
     def source(self, relation: Relation) -> Relation | None:
         """Paths stay as they are."""
@@ -45,6 +49,23 @@ class BindingResolver:
 
     def function(self, name: str) -> None:
         """Functions are looked up when the view is read."""
+
+
+def _named(read: NamedRead, name: TableName) -> Relation:
+    """The same read of a table under its full name."""
+    made = messages.new_relation()
+    made.read.is_streaming = read.streaming
+    made.read.named_table.unparsed_identifier = ".".join(
+        sql.quoted(part) for part in (name.catalog, name.schema, name.name)
+    )
+    options = made.read.named_table.options
+    for key, value in read.options.items():
+        options[key] = value
+    if read.version is not None:
+        options["versionAsOf"] = str(read.version)
+    if read.timestamp is not None:
+        options["timestampAsOf"] = read.timestamp
+    return made
 
 
 def create(state: SessionState, command: CreateDataFrameViewCommand) -> None:
