@@ -13,8 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, settings
 
 from headrace.engine import command_line
+
+# How fast examples are made says more about the machine than about the code.
+settings.register_profile("headrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("headrace")
 
 # The workers of pytest-xdist run under ``python -c``.
 command_line.prepare()
@@ -170,6 +175,28 @@ class SmallProject:
         if check:
             assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
         return done
+
+
+_MLFLOW_VARIABLES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_EXPERIMENT_ID",
+    "_MLFLOW_SERVER_ARTIFACT_ROOT",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_mlflow() -> None:
+    """Each test module starts with MLflow pointing nowhere, as a new process does."""
+    if "mlflow" in sys.modules:
+        import mlflow
+        from mlflow.tracking import fluent
+
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+        fluent._active_experiment_id = None
+    for name in _MLFLOW_VARIABLES:
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

@@ -122,6 +122,18 @@ def test_an_edit_refreshes_the_table_and_its_dependants_only(make_project: Make)
     assert states["model failure"] == "fresh"
 
 
+def test_a_run_uses_the_projects_store_whatever_mlflow_points_to(
+    make_project: Make, tmp_path: Path
+) -> None:
+    small = make_project(days=2)
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    small.run("run", MLFLOW_TRACKING_URI=elsewhere, MLFLOW_REGISTRY_URI=elsewhere)
+    assert query(small.root, "SELECT alias, version FROM registered_model_aliases") == [
+        ("production", 1)
+    ]
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
 def test_a_failed_step_blocks_only_what_needs_it(make_project: Make) -> None:
     small = make_project()
     small.edit(

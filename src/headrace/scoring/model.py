@@ -71,11 +71,11 @@ def fetch(workspace: Workspace, version: ModelVersion, table: str) -> LocalModel
 
         home.mkdir(mode=0o700, exist_ok=True)
         partial = home / new_id("partial")
+        # By its location: MLflow would look an address up in the store that the process points to.
+        location = workspace.mlflow().get_logged_model(version.model_id).artifact_location
         try:
             copied = mlflow.artifacts.download_artifacts(
-                artifact_uri=version.model_uri,
-                dst_path=str(partial),
-                tracking_uri=workspace.tracking_uri,
+                artifact_uri=location, dst_path=str(partial)
             )
             try:
                 Path(copied).rename(path)
