@@ -26,4 +26,4 @@ def command(directory: Path, template: str, as_json: bool) -> None:
     click.echo(f"Wrote {len(written)} files to {directory}:")
     for path in written:
         click.echo(f"  {path}")
-    click.echo(f"\nNext:  cd {directory} && headrace plan")
+    click.echo(f"\nNext:  cd {directory}, put raw files where README.md says, and: headrace plan")

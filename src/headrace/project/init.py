@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from headrace.errors import HeadraceError, did_you_mean
-from headrace.settings import PROJECT_FILE, Paths, read_token
+from headrace.settings import PROJECT_FILE, Paths, check_path, read_token
 
 
 class UnknownTemplateError(HeadraceError):
@@ -26,7 +27,7 @@ class UnknownTemplateError(HeadraceError):
 
 
 class DirectoryNotEmptyError(HeadraceError):
-    """The project directory already holds files."""
+    """The project directory already holds files, or is one."""
 
     code = "directory_not_empty"
 
@@ -34,7 +35,9 @@ class DirectoryNotEmptyError(HeadraceError):
         self.directory = directory
         is_project = (directory / PROJECT_FILE).exists()
         super().__init__(
-            "The directory is not empty.",
+            "The directory is not empty."
+            if directory.is_dir()
+            else "There is a file of that name.",
             where=str(directory),
             why="it already holds a project" if is_project else "files would be mixed with yours",
             next=f"cd {directory} && headrace plan" if is_project else "headrace init another-name",
@@ -48,10 +51,10 @@ def templates() -> list[str]:
 
 
 def init(directory: Path, template: str) -> list[Path]:
-    """Write a project and its bearer token.
+    """Write a project, its bearer token and the schema for editors.
 
-    The files are written beside the target and moved into place together, so that an
-    interrupted ``init`` leaves no half project.
+    All of it is written beside the target and moved into place at once, so that an interrupted
+    ``init`` leaves no half project.
 
     Returns:
         The files written, relative to the directory, sorted.
@@ -59,22 +62,29 @@ def init(directory: Path, template: str) -> list[Path]:
     Raises:
         UnknownTemplateError: no such template.
         DirectoryNotEmptyError: the directory holds files.
+        PathNotSupportedError: no tables could be kept there.
     """
     if template not in templates():
         raise UnknownTemplateError(template, templates())
-    directory = directory.resolve()
-    if directory.exists() and any(directory.iterdir()):
+    directory = check_path(directory.resolve())
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise DirectoryNotEmptyError(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = directory.with_name(f".{directory.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
+    staging = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
+    try:
+        written = _write(staging, template)
+        staging.rename(directory)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return written
+
+
+def _write(staging: Path, template: str) -> list[Path]:
     with as_file(files("headrace.project") / "templates" / template) as source:
         shutil.copytree(source, staging, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     written = sorted(path.relative_to(staging) for path in staging.rglob("*") if path.is_file())
-    if directory.exists():
-        directory.rmdir()
-    staging.rename(directory)
-    paths = Paths(directory)
+    paths = Paths(staging)
     paths.make()
     read_token(paths)
     write_schema(paths)
