@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
+    from headrace.project import Plan
+
 _STYLE = {
     "done": "green",
     "fresh": "dim",
@@ -52,10 +54,14 @@ def table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
     numeric = right.split(",")
+    cells = [[Text(str(cell), style=_STYLE.get(str(cell), "")) for cell in row] for row in rows]
+    if not cells:
+        out.print(Text(f"{title}: none", style="bold"), end="\n\n")
+        return
     for column in columns:
         drawn.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(str(cell), style=_STYLE.get(str(cell), "")) for cell in row))
+    for row in cells:
+        drawn.add_row(*row)
     out.print(drawn)
 
 
@@ -68,6 +74,11 @@ def working(text: str) -> Iterator[Status | None]:
         return
     with out.status(text) as status:
         yield status
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 class Telling:
@@ -107,7 +118,7 @@ class SilentObserver:
         """Say nothing: the output is JSON."""
 
 
-def quiet_observer(_total: int) -> SilentObserver:
+def quiet_observer(_plan: Plan) -> SilentObserver:
     """An observer that prints nothing, made as ``StepPrinter`` is."""
     return SilentObserver()
 
@@ -115,8 +126,10 @@ def quiet_observer(_total: int) -> SilentObserver:
 class StepPrinter:
     """An ``Observer`` that shows the step at work and prints a line for each that ended."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._ended = total, 0
+    def __init__(self, plan: Plan) -> None:
+        self._total, self._ended = len(plan.steps), 0
+        self._kind = max((len(step.kind) for step in plan.steps), default=0)
+        self._name = max((len(step.name) for step in plan.steps), default=0)
         self._out = console()
         self._status: Status | None = None
 
@@ -132,15 +145,24 @@ class StepPrinter:
             self._status.stop()
             self._status = None
         self._ended += 1
+        from rich.table import Table
         from rich.text import Text
 
-        line = Text(f"{self._ended:>3}/{self._total} ", style="dim")
-        line.append(f"{outcome.state:<8}", style=_STYLE[outcome.state])
-        line.append(f"{outcome.step.kind:<12}{outcome.step.name:<42} ")
-        line.append(outcome.message)
+        message = Text(outcome.message)
         if outcome.seconds >= 0.05:
-            line.append(f"  {outcome.seconds:.1f} s", style="dim")
-        self._out.print(line, soft_wrap=True)
+            message.append(f"  {outcome.seconds:.1f} s", style="dim")
+        # A grid of one row: a message that is too long goes on below itself.
+        line = Table.grid(padding=(0, 1, 0, 0))
+        for width in (len(str(self._total)) * 2 + 1, 7, self._kind, self._name):
+            line.add_column(min_width=width, no_wrap=True)
+        line.add_row(
+            Text(f"{self._ended:>{len(str(self._total))}}/{self._total}", style="dim"),
+            Text(outcome.state, style=_STYLE[outcome.state]),
+            outcome.step.kind,
+            Text(outcome.step.name),
+            message,
+        )
+        self._out.print(line)
         if outcome.error is not None:
             self._error(outcome.error)
 

@@ -17,7 +17,7 @@ def command(names: tuple[str, ...], conf: dict[str, str], as_json: bool) -> None
 
     NAMES narrow the plan to some tables, models or endpoints and what they need.
     """
-    from headrace.cli.output import echo_json, table, working
+    from headrace.cli.output import counted, echo_json, table, working
     from headrace.project import build, narrow, open_project
     from headrace.workspace import open_workspace
 
@@ -53,6 +53,7 @@ def command(names: tuple[str, ...], conf: dict[str, str], as_json: bool) -> None
         ],
     )
     if plan.stale:
-        click.echo(f"{len(plan.stale)} of {len(plan.steps)} steps are stale.  Next:  headrace run")
+        of_all = counted(len(plan.steps), "step")
+        click.echo(f"Stale: {len(plan.stale)} of {of_all}.  Next:  headrace run")
     else:
         click.echo("Everything is fresh: headrace run would do nothing.")

@@ -35,7 +35,7 @@ def command(
     with working("reading the project"):
         desired = open_project(open_workspace(), conf)
         plan = narrow(build(desired), names)
-    observer = SilentObserver() if as_json else StepPrinter(len(plan.steps))
+    observer = SilentObserver() if as_json else StepPrinter(plan)
     run = apply(desired, plan, observer, full=full)
     if as_json:
         echo_json(
@@ -65,12 +65,14 @@ def command(
 
 
 def _summary(run: Run) -> None:
+    from headrace.cli.output import counted
+
     if run.failed:
         click.echo(f"\n{len(run.failed)} of {len(run.outcomes)} steps did not finish.")
         click.echo("Mend the first failure and type: headrace run  (finished steps are kept)")
     elif run.changed:
         click.echo(
-            f"\n{len(run.changed)} steps done in {run.seconds:.1f} s.  Next:  headrace status"
+            f"\n{counted(len(run.changed), 'step')} done in {run.seconds:.1f} s.  Next:  headrace status"
         )
     else:
         click.echo("\nNothing to do: everything is fresh.")

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headrace.demo.simulate import Simulation, simulate
 from headrace.demo.traffic import LiveTraffic, Tally
 from headrace.errors import HeadraceError
-from headrace.project import Observer, Run, apply, build, init, open_project
+from headrace.project import Observer, Plan, Run, apply, build, init, open_project
 from headrace.serving import endpoint_status, running_plane
-from headrace.settings import read_token
+from headrace.serving.address import hold, release
+from headrace.settings import Paths, read_token
 from headrace.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ class Story:
 
 
 def tell(
-    directory: Path, teller: Teller, observer_for: Callable[[int], Observer], stack: ExitStack
+    directory: Path, teller: Teller, observer_for: Callable[[Plan], Observer], stack: ExitStack
 ) -> Story:
     """Run the demo. The scoring plane stays up until ``stack`` closes.
 
@@ -134,7 +136,9 @@ def tell(
     teller.line(f"{url}/endpoints/{ENDPOINT}/invocations")
     with asking(workspace, url) as traffic:
         wait_for(
-            "the first answers", lambda: traffic.tally.served >= 40, str(traffic.tally.problem)
+            "the first answers",
+            lambda: traffic.tally.served >= 40,
+            lambda: traffic.tally.problem or "see .headrace/plane.log",
         )
         teller.heading("4  One edit of headrace.yaml, and the challenger takes over")
         improve(workspace)
@@ -142,7 +146,11 @@ def tell(
         second = run_once(workspace, observer_for)
         shares = _watch_rollout(workspace, teller)
         answered = traffic.tally.served
-        wait_for("answers of the new version", lambda: traffic.tally.served >= answered + 40, "")
+        wait_for(
+            "answers of the new version",
+            lambda: traffic.tally.served >= answered + 40,
+            lambda: traffic.tally.problem or "see .headrace/plane.log",
+        )
     teller.line(f"{traffic.tally.served:,} requests served, {traffic.tally.failed} failed")
     teller.heading("5  One prediction, back to its raw file")
     trace = _trace(workspace, traffic.tally, teller)
@@ -179,7 +187,7 @@ def _watch_rollout(workspace: Workspace, teller: Teller) -> list[dict[str, int]]
         return status.rollout is None and status.state == "live"
 
     with teller.waiting("rolling out"):
-        wait_for("the rollout to end", over, "see .headrace/plane.log")
+        wait_for("the rollout to end", over, lambda: "see .headrace/plane.log")
     return seen
 
 
@@ -190,7 +198,9 @@ def _trace(workspace: Workspace, tally: Tally, teller: Teller) -> Trace:
     with teller.waiting("waiting for the request log"):
         table = endpoint_status(workspace, ENDPOINT).table
         wait_for(
-            "the request log", lambda: _logged(workspace, table, prediction), "it lands within 10 s"
+            "the request log",
+            lambda: _logged(workspace, table, prediction),
+            lambda: "it lands within 10 s",
         )
     teller.line(f"headrace trace {prediction}")
     return trace_prediction(workspace, prediction)
@@ -213,19 +223,29 @@ def prepare(directory: Path) -> Workspace:
 
     Raises:
         DemoDirectoryError: the directory holds something else.
+        PlaneRunningError: the earlier demo is still being served.
     """
     directory = directory.resolve()
     if directory.exists() and any(directory.iterdir()):
         if not (directory / ".headrace" / _MARK).exists():
             raise DemoDirectoryError(directory)
-        shutil.rmtree(directory)
+        _remove(directory)
     init(directory, TEMPLATE)
     _edit(directory, *HASTE)
     (directory / ".headrace" / _MARK).touch()
     return open_workspace(directory)
 
 
-def run_once(workspace: Workspace, observer_for: Callable[[int], Observer]) -> Run:
+def _remove(directory: Path) -> None:
+    """Remove an earlier demo. It loses its name first: half of one would not be known for one."""
+    paths = Paths(directory)
+    release(paths, hold(paths))
+    doomed = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
+    directory.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def run_once(workspace: Workspace, observer_for: Callable[[Plan], Observer]) -> Run:
     """``headrace run``, for the demo.
 
     Raises:
@@ -233,7 +253,7 @@ def run_once(workspace: Workspace, observer_for: Callable[[int], Observer]) -> R
     """
     desired = open_project(workspace)
     plan = build(desired)
-    run = apply(desired, plan, observer_for(len(plan.steps)))
+    run = apply(desired, plan, observer_for(plan))
     for outcome in run.failed:
         if outcome.error is not None:
             raise outcome.error
@@ -272,9 +292,15 @@ def asking(workspace: Workspace, address: str) -> Iterator[LiveTraffic]:
 
 
 def wait_for(
-    awaited: str, done: Callable[[], bool], hint: str, patience: float = _PATIENCE
+    awaited: str, done: Callable[[], bool], hint: Callable[[], str], patience: float = _PATIENCE
 ) -> None:
     """Look every 0.1 s until ``done``.
+
+    Args:
+        awaited: what, in words.
+        done: whether it is there.
+        hint: why it may not have come, asked for when the patience is over.
+        patience: seconds.
 
     Raises:
         DemoStalledError: it did not come in time.
@@ -282,7 +308,7 @@ def wait_for(
     deadline = time.monotonic() + patience
     while not done():
         if time.monotonic() > deadline:
-            raise DemoStalledError(awaited, patience, hint)
+            raise DemoStalledError(awaited, patience, hint())
         time.sleep(0.1)
 
 

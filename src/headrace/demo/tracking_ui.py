@@ -15,10 +15,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.errors import HeadraceError
+
 if TYPE_CHECKING:
     from headrace.settings import Paths
 
 _START_SECONDS = 60.0
+
+
+class UserInterfaceError(HeadraceError):
+    """``mlflow ui`` does not answer."""
+
+    code = "user_interface"
+
+    def __init__(self, log: Path, why: str) -> None:
+        self.log = log
+        super().__init__(
+            "MLflow's user interface does not start.",
+            where=str(log),
+            why=why,
+            next="headrace demo, without --serve; then mlflow ui as its last lines say",
+        )
 
 
 @contextmanager
@@ -28,7 +45,7 @@ def running_ui(paths: Paths) -> Iterator[str]:
     It has no login: it is for the person at this machine.
 
     Raises:
-        TimeoutError: it did not answer in time; its log is ``.headrace/mlflow-ui.log``.
+        UserInterfaceError: it ended, or did not answer in time.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -48,9 +65,10 @@ def running_ui(paths: Paths) -> Iterator[str]:
         _wait_until_up(process, address, log)
         yield address
     finally:
-        # Its workers are in its process group.
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
+        if process.poll() is None:
+            # Its workers are in its process group.
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
@@ -61,4 +79,6 @@ def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) ->
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise TimeoutError(f"mlflow ui did not come up; see {log}")
+    status = process.poll()
+    why = f"it did not answer within {_START_SECONDS:.0f} s"
+    raise UserInterfaceError(log, why if status is None else f"it ended with status {status}")
