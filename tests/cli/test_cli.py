@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from headrace.cli import COMMANDS
+from headrace.cli.errors import report
 
 Make = Callable[..., Any]
 
@@ -129,3 +132,18 @@ def test_malformed_yaml_ends_with_file_and_line(make_project: Make) -> None:
     assert shown.returncode == 1
     assert "headrace.yaml:3" in shown.stderr
     assert "Traceback" not in shown.stderr
+
+
+def test_a_database_that_is_full_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    full = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    assert report(full) == 1
+    said = capsys.readouterr().err
+    assert "database or disk is full" in said
+    assert "next:" in said
+    assert "INSERT" not in said
+
+
+def test_status_of_a_project_that_was_never_run(make_project: Make) -> None:
+    shown = make_project(days=0).run("status").stdout
+    for title in ("Tables: none", "Endpoints: none", "Never run."):
+        assert title in shown

@@ -119,6 +119,15 @@ def show_endpoints(endpoints: Sequence[EndpointStatus]) -> None:
         ],
         right="version,share,served,failed,rejected",
     )
+    for endpoint in endpoints:
+        for newest in endpoint.deployments[:1]:
+            if newest.state == "failed":
+                failed = f"{endpoint.name} {newest.colour} version {newest.version} failed"
+                click.echo(f"{failed}: {newest.reason}")
+        if endpoint.url:
+            click.echo(f"{endpoint.name} answers at {endpoint.url}")
+        elif endpoint.state == "down":
+            click.echo(f"{endpoint.name} is down.  Next:  headrace up")
 
 
 def _show_run(run: RunRecord | None) -> None:

@@ -6,7 +6,7 @@ import platform
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 from headrace.errors import HeadraceError
 from headrace.settings import (
-    PROJECT_FILE,
     SETTINGS,
     Paths,
     ProjectNotFoundError,
@@ -111,12 +110,13 @@ def _project_file(paths: Paths) -> Check:
     from headrace.project.config import load_project
 
     project = load_project(paths)
-    parts = [
-        f"{len(project.models)} models",
-        f"{len(project.endpoints)} endpoints",
-        f"{len(project.predictions)} predictions",
-    ]
-    return Check("project file", "ok", f"{project.name} ({PROJECT_FILE}): {', '.join(parts)}")
+    parts: dict[str, Iterable[str]] = {
+        "models": project.models,
+        "endpoints": project.endpoints,
+        "predictions": project.predictions,
+    }
+    listed = "; ".join(f"{name} {', '.join(found)}" for name, found in parts.items() if found)
+    return Check("project file", "ok", f"{project.name}: {listed or 'nothing in it yet'}")
 
 
 def _database(paths: Paths) -> Check:

@@ -21,7 +21,7 @@ class EndpointNotFoundError(HeadraceError):
         super().__init__(
             f'There is no endpoint "{name}".',
             why=hint or f"known endpoints: {listed}",
-            next="headrace status",
+            next="headrace status" if self.known else "headrace run",
         )
 
 
