@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,15 @@ def test_an_address_that_cannot_be_had_is_named(host: str, port: int) -> None:
     with pytest.raises(AddressUnavailableError) as caught:
         bind(host, port)
     assert caught.value.host == host
+
+
+def test_one_who_only_looks_does_not_keep_a_plane_from_starting(tmp_path: Path) -> None:
+    paths = make_root(tmp_path)
+    release(paths, hold(paths))
+    looking = os.open(paths.state / "plane.lock", os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.02, os.close, [looking]).start()
+    release(paths, hold(paths))
 
 
 def test_a_plane_is_found_while_it_holds_the_project(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from headrace.serving.errors import AddressUnavailableError, PlaneRunningError, 
 if TYPE_CHECKING:
     from headrace.settings import Paths
 
+_LOOKS: Final = 10
 _LISTEN: Final = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 
@@ -86,14 +88,12 @@ def hold(paths: Paths) -> int:
     """
     paths.make()
     descriptor = os.open(_lock(paths), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _taken(descriptor):
         os.close(descriptor)
         running = read_plane(paths)
         raise PlaneRunningError(
             running.url if running else None, running.supervisor if running else None
-        ) from None
+        )
     _file(paths).unlink(missing_ok=True)
     return descriptor
 
@@ -102,6 +102,18 @@ def release(paths: Paths, descriptor: int) -> None:
     """Give the right back."""
     _file(paths).unlink(missing_ok=True)
     os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    """Whether the lock could be taken; one that only looks who holds it is waited for."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.01)
+        else:
+            return True
+    return False
 
 
 def _is_held(paths: Paths) -> bool:
