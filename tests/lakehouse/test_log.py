@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -209,3 +210,19 @@ def test_a_commit_that_is_no_text(location: Path, make_rows: MakeRows) -> None:
         lakehouse.history(location)
     with pytest.raises(CorruptTableError):
         lakehouse.read(location)
+
+
+def test_a_table_made_again_in_the_same_place_has_another_id(
+    location: Path, make_rows: MakeRows
+) -> None:
+    assert lakehouse.table_id(location) is None
+    lakehouse.write(location, make_rows())
+    first = lakehouse.table_id(location)
+    lakehouse.write(location, make_rows(), mode="overwrite")
+    lakehouse.checkpoint(location)
+    assert lakehouse.table_id(location) == first
+    commit_file(location, 0).unlink()
+    assert lakehouse.table_id(location) == first
+    shutil.rmtree(location)
+    lakehouse.write(location, make_rows())
+    assert lakehouse.table_id(location) not in {None, first}

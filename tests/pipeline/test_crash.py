@@ -55,7 +55,11 @@ def facts(project: Project) -> dict[str, Any]:
         location = project.location(table)
         last = store.last_done(database, f"main.{table}")
         assert last is not None
+        ids = last.inputs.pop("ids")
+        catalog = project.workspace.catalog
+        assert ids == {name: lakehouse.table_id(catalog.location_for(name)) for name in ids}
         found[table] = {
+            "known": sorted(ids),
             "rows": project.rows(table),
             "version": lakehouse.latest_version(location),
             "recorded": (last.version, last.rows, last.batch, last.epoch, last.inputs),

@@ -60,6 +60,7 @@ from headrace.lakehouse.log import commit_of as commit_of
 from headrace.lakehouse.log import exists as exists
 from headrace.lakehouse.log import history as history
 from headrace.lakehouse.log import latest_version as latest_version
+from headrace.lakehouse.log import table_id as table_id
 from headrace.lakehouse.log import version_at as version_at
 from headrace.lakehouse.log import version_range as version_range
 from headrace.lakehouse.maintenance import RETENTION_FLOOR as RETENTION_FLOOR

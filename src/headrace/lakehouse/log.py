@@ -17,7 +17,7 @@ from headrace.lakehouse.errors import (
     TimestampOutOfRangeError,
     VersionNotFoundError,
 )
-from headrace.lakehouse.opening import directory
+from headrace.lakehouse.opening import directory, open_table
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\b.*\.parquet")
@@ -51,6 +51,23 @@ def latest_version(location: str | Path) -> int | None:
     """The newest version, or ``None`` where there is no table."""
     commits, checkpoints = _listing(directory(location))
     return max((*commits, *checkpoints), default=None)
+
+
+def table_id(location: str | Path) -> str | None:
+    """What a table was given when it was made; ``None`` where there is no table.
+
+    A table that was dropped and made again in the same place has the versions of the one before,
+    and another id.
+    """
+    path = directory(location)
+    commits, checkpoints = _listing(path)
+    if not commits and not checkpoints:
+        return None
+    if 0 in commits:
+        for action in actions(path, 0):
+            if "metaData" in action:
+                return str(action["metaData"]["id"])
+    return str(open_table(path).metadata().id)
 
 
 def check_version(location: str | Path, version: int) -> int:

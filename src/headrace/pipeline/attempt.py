@@ -269,9 +269,13 @@ def _finish(context: Context, record: RefreshRecord, version: int) -> Outcome:
     crash_point("pipeline.registered")
     workspace.lineage.record(replace(operation, writes=(write,)))
     crash_point("pipeline.recorded")
+    ids = {
+        **record.inputs.get("ids", {}),
+        record.dataset: lakehouse.table_id(context.location(record.dataset)),
+    }
     store.finish(
         workspace.store,
-        record,
+        replace(record, inputs={**record.inputs, "ids": ids}),
         version,
         prepared["rows"],
         prepared["dropped"],

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
 from headrace.engine import files as engine_files
@@ -58,6 +58,19 @@ class Context:
     def version(self, name: str) -> int | None:
         """The newest version of a table; ``None`` if it does not exist."""
         return lakehouse.latest_version(self.location(name))
+
+    def table_id(self, name: str) -> str | None:
+        """What tells a table from one that was dropped; ``None`` if it does not exist."""
+        return lakehouse.table_id(self.location(name))
+
+    def made_anew(self, name: str, inputs: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether a table was dropped and made again since a refresh: its versions begin anew.
+
+        Args:
+            inputs: those that the refresh remembers.
+        """
+        known = inputs.get("ids", {}).get(name)
+        return known is not None and known != self.table_id(name)
 
     def shown(self, path: str) -> str:
         """A path as a person in the project's directory would write it."""

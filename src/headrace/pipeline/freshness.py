@@ -82,14 +82,17 @@ def inputs(
     """
     tables: dict[str, Any] = {}
     paths: dict[str, Any] = {}
+    ids: dict[str, Any] = {}
     for source in graph.sources(context.datasets, dataset.name):
+        if source.kind == "table":
+            ids[source.name] = context.table_id(source.name)
         if source.streaming:
             continue
         if source.kind == "table":
             tables[source.name] = read.get(source.name, context.version(source.name))
         else:
             paths[source.name] = listing_digest(context, source.name)
-    return {"tables": tables, "paths": paths}
+    return {"tables": tables, "paths": paths, "ids": ids}
 
 
 def listing_digest(context: Context, path: str) -> str | None:
@@ -115,6 +118,8 @@ def _table(context: Context, name: str, last: RefreshRecord) -> str | None:
     now = context.version(name)
     if now is None:
         return "its table was deleted"
+    if context.made_anew(name, last.inputs):
+        return "someone else deleted its table and made another one"
     if last.version is not None and changed_rows(context.location(name), last.version, now):
         return f"someone else wrote version {now}; its last refresh made version {last.version}"
     return None
@@ -148,7 +153,7 @@ def _inputs(context: Context, dataset: Dataset, last: RefreshRecord) -> str | No
     then = last.inputs
     for source in graph.sources(context.datasets, dataset.name):
         if source.kind == "table":
-            reason = _input_table(context, source.name, then["tables"].get(source.name))
+            reason = _input_table(context, source.name, then)
         else:
             reason = _input_path(context, source.name, then["paths"].get(source.name))
         if reason:
@@ -156,12 +161,14 @@ def _inputs(context: Context, dataset: Dataset, last: RefreshRecord) -> str | No
     return None
 
 
-def _input_table(context: Context, name: str, then: int | None) -> str | None:
-    now = context.version(name)
+def _input_table(context: Context, name: str, last: Mapping[str, Any]) -> str | None:
+    now, then = context.version(name), last["tables"].get(name)
     if now is None:
         return f"input {name} is not there"
     if then is None:
         return f"input {name} is new"
+    if context.made_anew(name, last):
+        return f"input {name} was deleted and made again"
     if changed_rows(context.location(name), then, now):
         return f"input {name} moved from version {then} to {now}"
     return None

@@ -82,11 +82,22 @@ def _refresh(context: Context, name: str, full: bool) -> tuple[list[Outcome], st
             dataset = reading.with_sources(context, dataset)
             context.datasets[name] = dataset
         if dataset.kind == "materialized_view":
-            return [_materialize(context, dataset)], reason
+            return [_materialize(context, dataset, _view_epoch(last))], reason
         return _append(context, dataset, full), reason
 
 
-def _materialize(context: Context, dataset: Dataset) -> Outcome:
+def _view_epoch(last: RefreshRecord | None) -> int:
+    """The epoch of a materialized view; what was a streaming table before begins a new one.
+
+    Records count by epoch and batch, and a view has no batches: in the old epoch, its refreshes
+    would stand behind the last batch.
+    """
+    if last is None:
+        return 0
+    return last.epoch if last.batch is None else last.epoch + 1
+
+
+def _materialize(context: Context, dataset: Dataset, epoch: int) -> Outcome:
     """All rows anew, in one commit."""
 
     def frame() -> DataFrame:
@@ -98,7 +109,10 @@ def _materialize(context: Context, dataset: Dataset) -> Outcome:
         return freshness.inputs(context, dataset, read)
 
     record = new_record(
-        dataset, freshness.settings(context, dataset), code=freshness.code(context, dataset)
+        dataset,
+        freshness.settings(context, dataset),
+        code=freshness.code(context, dataset),
+        epoch=epoch,
     )
     return Attempt(context, dataset, record, "overwrite", None, frame, inputs).run()
 
@@ -254,7 +268,8 @@ def _note_settings(context: Context, dataset: Dataset) -> None:
         epoch=last.epoch,
         batch=last.batch,
     )
-    store.begin(database, replace(record, inputs=last.inputs))
+    record = replace(record, inputs=last.inputs)
+    store.begin(database, record)
     store.finish(database, record, context.version(dataset.name), 0, 0)
 
 

@@ -99,8 +99,9 @@ class RefreshRecord:
         batch: number of the batch within the epoch; ``None`` for a materialized view.
         code: digest of the code.
         settings: what else the result depends on, see ``freshness.settings``.
-        inputs: ``tables`` (versions), ``paths`` (digests of listings) and ``positions``
-            (versions up to which streams have read their source tables).
+        inputs: ``tables`` (versions), ``paths`` (digests of listings), ``positions``
+            (versions up to which streams have read their source tables), and ``ids`` (what
+            tells each table, and the dataset's own, from one of the same name made later).
         prepared: what is to be recorded after the commit.
     """
 
@@ -178,6 +179,7 @@ def finish(
     with store.begin() as connection:
         values = {
             "status": "done",
+            "inputs": record.inputs,
             "version": version,
             "rows": rows,
             "dropped": dropped,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
 from headrace.pipeline import filecheck, graph, store
@@ -65,6 +65,7 @@ class State:
         read: files read in this epoch, by key of the source and path.
         positions: version up to which each source table has been read, by key.
         schemas: columns of the first files of each source, by key.
+        inputs: what else the last refresh remembers of its inputs.
     """
 
     epoch: int = 0
@@ -72,6 +73,7 @@ class State:
     read: Mapping[tuple[str, str], StreamFile] = field(default_factory=dict)
     positions: Mapping[str, int] = field(default_factory=dict)
     schemas: Mapping[str, Schema] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def state(context: Context, last: RefreshRecord | None) -> State:
         store.files_read(context.workspace.store, last.dataset, last.epoch),
         last.inputs.get("positions", {}),
         last.inputs.get("schemas", {}),
+        last.inputs,
     )
 
 
@@ -222,6 +225,8 @@ def news(context: Context, dataset: Dataset, last: RefreshRecord) -> str | None:
                 part = _slice(context, dataset, source, now, None)
             except SourceChangedError:
                 return f"rows of its source {name} were changed or deleted"
+            except StreamStateError:
+                return f"its source {name} is not the table that it has read"
             if part is not None and part.files:
                 return f"input {name} moved from version {then} to {version}"
     return None
@@ -300,6 +305,10 @@ def _slice(
     if version is None:
         return None
     after = now.positions.get(source.key, _start(source) - 1)
+    if source.key in now.positions and context.made_anew(name, now.inputs):
+        raise StreamStateError(
+            dataset.name, f"its source {name} was deleted and made again after version {after}"
+        )
     if after > version:
         raise StreamStateError(
             dataset.name, f"it has read {name} up to version {after}, which is at {version} now"
