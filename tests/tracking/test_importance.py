@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from headrace.tracking.data import Part
-from headrace.tracking.importance import Importance, importance
+from headrace.tracking.importance import Importance, importance, rows_to_permute
 from headrace.tracking.scorer import Scorer
 
 RNG = np.random.default_rng(0)
@@ -104,3 +104,31 @@ def test_an_account_of_other_features_is_not_taken() -> None:
             return np.asarray(inner.predict(data[["strong", "weak"]]))
 
     assert of(Wraps(), VALUE, "regression").method == "permutation"
+
+
+@pytest.mark.parametrize("features", [1, 16, 17, 57, 500, 5000])
+def test_what_is_predicted_is_bounded(features: int) -> None:
+    rows = rows_to_permute(features)
+    assert 100 <= rows <= 2000
+    assert rows == 100 or 3 * features * rows <= 100_000
+
+
+def test_many_features_are_permuted_on_fewer_rows() -> None:
+    wide = pd.DataFrame(RNG.normal(size=(3000, 60)), columns=[f"f{n}" for n in range(60)])
+    y = (wide["f7"] > 2).astype("int64")  # one row in forty is positive
+    predicted: list[int] = []
+
+    class One:
+        def predict(self, data: pd.DataFrame) -> np.ndarray:
+            predicted.append(len(data))
+            return np.asarray(1 / (1 + np.exp(-data["f7"])))
+
+    held = Part(wide, y, wide[["f0"]], None, None, y)
+    found = importance(
+        One(), Scorer(One(), "binary", [0, 1], None).predict, held, "binary", (0, 1), 1
+    )
+    assert found.table["feature"].iloc[0] == "f7"
+    assert (found.table["importance"].iloc[1:] == 0).all()
+    assert len(predicted) == 1 + 3 * 60
+    # The share of the rare class is raised, so a few rows more than asked.
+    assert max(predicted) <= rows_to_permute(60) * 1.25

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from headrace.tracking.data import Part, Task
 
-_ROWS: Final = 2000
+_MOST_ROWS: Final = 2000
+_FEWEST_ROWS: Final = 100
 _REPEATS: Final = 3
+_PREDICTED: Final = 100_000  # rows in all: a second or two with gradient boosting
 _LOSSES: Final = {"rmse"}
 
 
@@ -47,7 +49,8 @@ def importance(
     Args:
         model: what the training function returned.
         predict: the logged model's predictions.
-        part: the hold-out, for permutations (Breiman 2001; at most 2000 rows, 3 repeats).
+        part: the hold-out, for permutations (Breiman 2001): 3 repeats of at most 2000 rows, and of
+            fewer, down to 100, where there are many features.
         task, labels: as in ``measure``.
         seed: of the permutations.
     """
@@ -104,8 +107,9 @@ def _permutation(
 
     rng = np.random.default_rng(seed)
     chosen = np.arange(len(part.y))
-    if len(chosen) > _ROWS:
-        chosen = np.sort(_stratified(part.y.to_numpy(), task, rng))
+    most = rows_to_permute(part.X.shape[1])
+    if len(chosen) > most:
+        chosen = np.sort(_stratified(part.y.to_numpy(), task, most, rng))
     rows = part.X.iloc[chosen].reset_index(drop=True)
     truth = part.y.iloc[chosen].reset_index(drop=True)
     metric = PRIMARY[task]
@@ -127,17 +131,22 @@ def _permutation(
     return pd.DataFrame(records, columns=["feature", "importance", "spread"])
 
 
-def _stratified(y: Any, task: Task, rng: Any) -> Any:
+def rows_to_permute(features: int) -> int:
+    """How many rows are permuted, so that what is predicted does not grow with the features."""
+    return min(_MOST_ROWS, max(_FEWEST_ROWS, _PREDICTED // (_REPEATS * max(features, 1))))
+
+
+def _stratified(y: Any, task: Task, rows: int, rng: Any) -> Any:
     """Rows to permute; a rare class keeps enough of its rows to be measured."""
     import numpy as np
 
     if task == "regression":
-        return rng.choice(len(y), _ROWS, replace=False)
+        return rng.choice(len(y), rows, replace=False)
     classes = np.unique(y)
-    most = _ROWS // len(classes)
+    most = rows // len(classes)
     parts = []
     for value in classes:
         members = np.flatnonzero(y == value)
-        share = max(round(_ROWS * len(members) / len(y)), min(len(members), most // 4))
+        share = max(round(rows * len(members) / len(y)), min(len(members), most // 4))
         parts.append(rng.choice(members, share, replace=False))
     return np.concatenate(parts)
