@@ -427,6 +427,25 @@ def test_a_training_that_fails_leaves_a_failed_run_with_the_reason(
     assert mlflow.active_run() is None
 
 
+@pytest.mark.slow
+def test_skops_is_imported_before_mlflow_where_it_is_needed(make_models: MakeModels) -> None:
+    project = make_models(rows=feature_rows(400))
+    project.write("training/rule.py", PYFUNC)
+    code = """
+        import sys
+        from pathlib import Path
+        from headrace.tracking import TrainingSpec, train
+        from headrace.workspace import open_workspace
+        train(open_workspace(Path.cwd()), TrainingSpec.model_validate_json({spec!r}))
+        order = [name for name in sys.modules if name in ("scipy.special", "skops.io", "mlflow")]
+        print(*order)
+    """
+    forest = project.python(code.format(spec=project.spec().canonical()))
+    assert forest.stdout.split() == ["scipy.special", "skops.io", "mlflow"], forest.stderr
+    rule = project.spec(name="rule", train="training/rule.py:train")
+    assert project.python(code.format(spec=rule.canonical())).stdout.split()[0] == "mlflow"
+
+
 def test_mlflow_is_left_as_it_was(models: ModelProject, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = "sqlite:////nowhere/else.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
