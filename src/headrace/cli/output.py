@@ -148,19 +148,19 @@ class StepPrinter:
         from rich.table import Table
         from rich.text import Text
 
-        message = Text(outcome.message)
-        if outcome.seconds >= 0.05:
-            message.append(f"  {outcome.seconds:.1f} s", style="dim")
+        seconds = f"{outcome.seconds:.1f} s" if outcome.seconds >= 0.05 else ""
         # A grid of one row: a message that is too long goes on below itself.
         line = Table.grid(padding=(0, 1, 0, 0))
         for width in (len(str(self._total)) * 2 + 1, 7, self._kind, self._name):
             line.add_column(min_width=width, no_wrap=True)
+        line.add_column(min_width=6, no_wrap=True, justify="right")
         line.add_row(
             Text(f"{self._ended:>{len(str(self._total))}}/{self._total}", style="dim"),
             Text(outcome.state, style=_STYLE[outcome.state]),
             outcome.step.kind,
             Text(outcome.step.name),
-            message,
+            Text(seconds, style="dim"),
+            Text(outcome.message),
         )
         self._out.print(line)
         if outcome.error is not None:

@@ -59,33 +59,35 @@ def show_tables(tables: Sequence[TableStatus]) -> None:
 
 
 def show_models(models: Sequence[ModelStatus]) -> None:
-    """Models with champion and challenger on the gate's metric, and the verdict."""
+    """Models with the version in production, and the last challenge on the gate's metric."""
     from headrace.cli.output import table
 
     rows = []
     for model in models:
         verdict = model.verdict
         if verdict is None:
-            rows.append((model.name, model.champion or "none", "", "", "", "not judged yet"))
+            rows.append((model.name, _version(model.champion), "", "", "", "not judged yet"))
             continue
         difference = verdict.difference
         rows.append(
             (
                 model.name,
-                model.champion or "none",
-                f"version {verdict.version}: {verdict.candidate:.4f}",
-                ""
-                if difference is None
-                else f"version {verdict.champion}: {difference.champion:.4f}",
+                _version(model.champion),
                 verdict.metric,
+                f"v{verdict.version} {verdict.candidate:.4f}",
+                "" if difference is None else f"v{verdict.champion} {difference.champion:.4f}",
                 ("promoted: " if verdict.promoted else "refused: ") + _why(verdict),
             )
         )
     table(
         "Models",
-        ["model", "in production", "challenger", "champion before", "metric", "verdict"],
+        ["model", "live", "metric", "challenger", "champion", "verdict"],
         rows,
     )
+
+
+def _version(number: int | None) -> str:
+    return "none" if number is None else f"v{number}"
 
 
 def _why(verdict: Verdict) -> str:

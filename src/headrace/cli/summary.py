@@ -31,12 +31,10 @@ def show(story: Story) -> None:
 
 def _show_traffic(story: Story) -> None:
     tally = story.traffic
-    path = "  ".join(
-        "/".join(f"{colour} {share}" for colour, share in shares.items()) for shares in story.shares
-    )
+    path = "  ".join(f"{shares['blue']}/{shares['green']}" for shares in story.shares)
     table(
         "Live traffic during the shift",
-        ["requests served", "failed", "by version", "median", "split in percent, in order"],
+        ["requests served", "failed", "by version", "median", "blue/green in percent"],
         [
             (
                 f"{tally.served:,}",
