@@ -30,11 +30,9 @@ class Lock:
 
 def lock() -> Lock:
     """The distributions of this process's environment."""
-    lines = {
-        f"{_normal(distribution.name)}=={distribution.version}"
-        for distribution in metadata.distributions()
-        if distribution.name
-    }
+    # A distribution parses its file again for each of its attributes: a tenth of a second in all.
+    read = (distribution.metadata for distribution in metadata.distributions())
+    lines = {f"{_normal(each['Name'])}=={each['Version']}" for each in read if each["Name"]}
     text = "\n".join([f"# Python {platform.python_version()}", *sorted(lines)]) + "\n"
     return Lock(text, hashlib.sha256(text.encode()).hexdigest())
 
