@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from headrace import lakehouse
-from headrace.scoring import RECORD_COLUMNS, score
+from headrace.scoring import RECORD_COLUMNS, score, scoring_freshness
 from headrace.scoring.errors import ScoringFailedError, ScoringInProgressError
 
 from .conftest import MLFLOW_WARNINGS, Scored, rows
@@ -116,6 +116,35 @@ def test_a_moved_alias_rescores_with_the_new_model_in_the_same_process(
 def test_a_version_may_be_named_instead_of_an_alias(scored: Scored) -> None:
     spec = scored.spec.model_copy(update={"model": f"{scored.model}/1"})
     assert score(scored.workspace, spec).model == f"{scored.model}/1"
+
+
+@pytest.mark.parametrize("change", ["changed", "doubled", "removed"])
+def test_what_somebody_else_wrote_does_not_stay(scored: Scored, change: str) -> None:
+    from deltalake import DeltaTable
+
+    score(scored.workspace, scored.spec)
+    honest = scored.predictions()["score"]
+    location = str(scored.workspace.catalog.resolve(scored.spec.table).location)
+    table = DeltaTable(location)
+    if change == "changed":
+        table.update(updates={"score": "-1.0"}, predicate="id = 3")
+    elif change == "doubled":
+        lakehouse.write(location, lakehouse.read(location))
+    else:
+        table.delete("id < 5")
+    done = score(scored.workspace, scored.spec)
+    assert (done.scored, done.mode) == (10, "overwrite")
+    assert scored.predictions()["score"].tolist() == honest.tolist()
+    assert not scoring_freshness(scored.workspace, scored.spec).stale
+
+
+def test_another_key_of_the_same_columns_starts_anew(scored: Scored) -> None:
+    spec = scored.spec.model_copy(update={"key": ["id", "site"]})
+    scored.write_input(pd.concat([rows(4), rows(4).assign(site="elsewhere")]))
+    score(scored.workspace, spec)
+    scored.write_input(rows(4))
+    score(scored.workspace, scored.spec.model_copy(update={"columns": ["site"]}))
+    assert len(scored.predictions()) == 4
 
 
 def test_full_scores_every_row_again(scored: Scored) -> None:

@@ -57,6 +57,19 @@ def judge(workspace: Workspace, spec: PredictionSpec, version: ModelVersion) -> 
     return _output_freshness(workspace, table, last.version)
 
 
+def rows_can_stay(workspace: Workspace, table: str, spec_digest: str) -> bool:
+    """Whether the rows of the table are those of its last scoring, by the same settings.
+
+    A row that somebody else changed has the digest of its input all the same: only the log tells.
+    """
+    last = store.last(workspace.store, table, "done")
+    return (
+        last is not None
+        and last.spec_digest == spec_digest
+        and not _output_freshness(workspace, table, last.version).stale
+    )
+
+
 def _output_freshness(workspace: Workspace, table: str, written: int | None) -> Freshness:
     entry = workspace.catalog.find(table)
     if entry is None or entry.location is None or written is None:

@@ -14,7 +14,7 @@ from headrace.crash import crash_point
 from headrace.errors import HeadraceError
 from headrace.scoring import commit, frames, kernel, store
 from headrace.scoring.errors import ScoringFailedError, ScoringInProgressError
-from headrace.scoring.freshness import judge
+from headrace.scoring.freshness import judge, rows_can_stay
 from headrace.scoring.job import Job, begin, constants, has_schema, table_schema
 from headrace.scoring.model import prediction_columns
 from headrace.scoring.recovery import abandon, cause, finish, location_of, recover
@@ -117,7 +117,11 @@ def _run(job: Job) -> store.Record:
             job.model, job.inputs, sample, job.record.table, job.rows.kept[:-1]
         )
         schema = table_schema(job, predictions)
-        comparable = not job.full and has_schema(job, schema)
+        comparable = (
+            not job.full
+            and rows_can_stay(job.workspace, job.record.table, job.record.spec_digest)
+            and has_schema(job, schema)
+        )
         _stage(job, spark, frame, predictions, schema.names, comparable)
     crash_point("scoring.staged")
     rows = lakehouse.row_count(location_of(job.workspace, job.rows.table), job.rows.version)
