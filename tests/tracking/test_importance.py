@@ -76,7 +76,7 @@ def test_permutation_ranks_by_what_is_lost() -> None:
 
     found = of(Sum())
     assert found.method == "permutation"
-    assert "average_precision" in found.unit
+    assert found.unit == "average_precision lost when the column is shuffled"
     assert found.table["feature"].tolist() == ["strong", "weak", "idle"]
     assert found.table["importance"].iloc[2] == 0
     assert found.table["importance"].iloc[0] > 10 * found.table["importance"].iloc[1] > 0
@@ -89,6 +89,7 @@ def test_a_regression_loses_error() -> None:
             return 2 * data["strong"] + 0.3 * data["weak"]
 
     found = of(Exact(), VALUE, "regression")
+    assert found.unit == "rmse added when the column is shuffled"
     assert found.table["feature"].tolist() == ["strong", "weak", "idle"]
     # Shuffling adds the error of a difference of two independent values: 2 * sqrt(2).
     assert found.table["importance"].iloc[0] == pytest.approx(2 * np.sqrt(2), rel=0.1)

@@ -62,8 +62,9 @@ def importance(
         table = pd.DataFrame({"feature": list(own), "importance": list(own.values())})
         return Importance(_sorted(table), "model", "the model's own importance")
     table = _permutation(predict, part, task, labels, seed)
+    change = "added" if PRIMARY[task] in _LOSSES else "lost"
     return Importance(
-        _sorted(table), "permutation", f"{PRIMARY[task]} lost when the column is shuffled"
+        _sorted(table), "permutation", f"{PRIMARY[task]} {change} when the column is shuffled"
     )
 
 
