@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.connect.client import SparkConnectClient
 
-    from headrace.catalog import Catalog, Lineage
+    from headrace.catalog import Access, Catalog, Lineage
     from headrace.catalog.operation import OperationKind
     from headrace.engine.references import Reference
 
@@ -97,10 +97,13 @@ class Engine:
             yield made
 
     @contextmanager
-    def analysis(self) -> Iterator[None]:
-        """Read definitions: ``spark.sql`` stays lazy, and tables need not exist."""
-        with execute.analysing():
-            yield
+    def analysis(self) -> Iterator[list[Access]]:
+        """Read definitions: ``spark.sql`` stays lazy, and tables need not exist.
+
+        Gives a list that gets the tables whose columns, or rows, were looked at all the same.
+        """
+        with execute.analysing() as looked_at:
+            yield looked_at
 
     def references(self, df: DataFrame) -> list[Reference]:
         """The tables and paths that a DataFrame reads, told from its plan: nothing is executed."""

@@ -42,11 +42,12 @@ if TYPE_CHECKING:
         Plan,
     )
 
+    from headrace.catalog import Access
     from headrace.engine.state import SessionState
 
     Stream = Iterator[ExecutePlanResponse]
 
-_analysing: ContextVar[bool] = ContextVar("headrace_analysing", default=False)
+_analysing: ContextVar[list[Access] | None] = ContextVar("headrace_analysing", default=None)
 
 # Commands that name no table and change none.
 _PASSED = {
@@ -59,11 +60,15 @@ _PASSED = {
 
 
 @contextmanager
-def analysing() -> Iterator[None]:
-    """In this context queries stay lazy and name tables that need not exist."""
-    token = _analysing.set(True)
+def analysing() -> Iterator[list[Access]]:
+    """In this context queries stay lazy and name tables that need not exist.
+
+    Gives a list that gets what was looked at all the same, such as for the columns of a table.
+    """
+    looked_at: list[Access] = []
+    token = _analysing.set(looked_at)
     try:
-        yield
+        yield looked_at
     finally:
         _analysing.reset(token)
 
@@ -149,6 +154,7 @@ class Executor:
             return Answer(_is_streaming(request, found))
         resolver = PinningResolver(self._state, streams_as_batches=True)
         Rewriter(resolver).apply(changed)
+        _look(resolver)
         call = send(changed)
         if call.exception() is not None:
             reason = files.unreadable(resolver.paths)
@@ -169,6 +175,7 @@ class Executor:
         draft = Draft.begin(self._state.id)
         resolver = PinningResolver(self._state)
         Rewriter(resolver).apply(request.plan)
+        _look(resolver)
         used = columns.used(request.plan.root)
 
         def finish() -> None:
@@ -212,7 +219,7 @@ class Executor:
         if kind in _PASSED:
             self._client.execute_command(command)
             return messages.responses(request)
-        if _analysing.get():
+        if _analysing.get() is not None:
             raise AnalysisOnlyError(kind)
         draft = Draft.begin(self._state.id)
         if kind == "write_operation":
@@ -229,12 +236,12 @@ class Executor:
         """``spark.sql``: a query stays text until its rows are asked for."""
         relation = messages.sql_relation(request.plan.command.sql_command)
         text = messages.sql_text(relation)
-        if _analysing.get():
+        if _analysing.get() is not None:
             statements.check_harmless(text)
         result = self._statements.run(relation)
         if result is None:
             result = relation
-            if _analysing.get():
+            if _analysing.get() is not None:
                 require_query(sql.read(text))
             else:
                 probe = type(relation)()
@@ -248,6 +255,12 @@ class Executor:
             models.uris(function.python_udf.command)
         )
         self._client.execute_command(command)
+
+
+def _look(resolver: PinningResolver) -> None:
+    looked_at = _analysing.get()
+    if looked_at is not None:
+        looked_at += resolver.reads()
 
 
 def _is_streaming(

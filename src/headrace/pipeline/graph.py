@@ -51,8 +51,8 @@ class Dataset:
         location: where it is declared.
         code: digest of the code of its flows.
         sources: what each flow reads, by the flow's name.
-        deferred: its query asks for the columns of a table that is not there yet; what else it
-            reads shows once that table is.
+        deferred: its query asks for the columns of a table that is not there yet, or is not
+            what it will be; what else it reads shows once that table is.
     """
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,18 +25,23 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.connect.proto import Relation
 
+    from headrace.catalog import Access
     from headrace.pipeline.context import Context
     from headrace.pipeline.elements import Flow
     from headrace.pipeline.graph import Dataset
 
 
 def with_sources(
-    context: Context, dataset: Dataset, plans: dict[str, Relation] | None = None
+    context: Context, dataset: Dataset, plans: dict[str, Relation], *, settled: bool = False
 ) -> Dataset:
     """The dataset with what its flows read. Runs inside ``Context.user_code``.
 
+    A query that fails after a look at tables of the pipeline may have looked too early, as after
+    a column was renamed in both: it waits for them.
+
     Args:
         plans: gets the plan of each flow, by the flow's name.
+        settled: the tables of the pipeline are what their queries make of them now.
 
     Raises:
         DefinitionError: a query function raises, or returns no DataFrame.
@@ -45,9 +50,17 @@ def with_sources(
     found: dict[str, tuple[Source, ...]] = {}
     deferred = False
     for flow in dataset.flows:
+        looked_at: list[Access] = []
         try:
-            frame = call(context, dataset, flow)
+            frame = call(context, dataset, flow, looked_at)
             references = engine.references(frame)
+        except DefinitionError:
+            early = _of_pipeline(context, looked_at)
+            if settled or not early:
+                raise
+            found[flow.name] = early
+            deferred = True
+            continue
         except TableNotFoundError as error:
             waiting = _waits_for(context, error)
             if waiting is None:
@@ -59,10 +72,24 @@ def with_sources(
             found[flow.name] = (waiting,)
             deferred = True
             continue
-        if plans is not None:
-            plans[flow.name] = plan_of(frame)
+        plans[flow.name] = plan_of(frame)
         found[flow.name] = tuple(_source(context, each) for each in references)
     return replace(dataset, sources=found, deferred=deferred)
+
+
+def settled(context: Context, dataset: Dataset) -> Dataset:
+    """A deferred dataset with all that it reads, now that the tables it waits for are there.
+
+    Raises:
+        DefinitionError: its query fails still, or reads in a way that its kind does not.
+        UnsupportedDefinitionError: it streams, and needs rows of earlier batches.
+    """
+    plans: dict[str, Relation] = {}
+    found = with_sources(context, dataset, plans, settled=True)
+    context.datasets[dataset.name] = found
+    graph.check_kinds(context.datasets, found)
+    check_streams(context, plans)
+    return found
 
 
 def check_streams(context: Context, plans: Mapping[str, Relation]) -> None:
@@ -91,15 +118,24 @@ def check_streams(context: Context, plans: Mapping[str, Relation]) -> None:
                 )
 
 
-def call(context: Context, dataset: Dataset, flow: Flow) -> DataFrame:
+def call(
+    context: Context, dataset: Dataset, flow: Flow, looked_at: list[Access] | None = None
+) -> DataFrame:
     """The DataFrame that a query function returns; the function can run queries, and write none.
+
+    Args:
+        looked_at: gets the tables that the function asked about on its way.
 
     Raises:
         DefinitionError: it raises, or returns something else.
     """
     try:
-        with context.workspace.engine.analysis():
-            frame = flow.query()
+        with context.workspace.engine.analysis() as seen:
+            try:
+                frame = flow.query()
+            finally:
+                if looked_at is not None:
+                    looked_at += seen
     except HeadraceError:
         raise
     except Exception as error:
@@ -139,6 +175,11 @@ def column_names(schema: str) -> tuple[str, ...]:
     inside = text[len("struct<") : -1] if text.lower().startswith("struct<") else text
     tree = sqlglot.parse_one(f"CREATE TABLE t ({inside})", dialect="databricks")
     return tuple(column.name for column in tree.this.expressions)
+
+
+def _of_pipeline(context: Context, looked_at: Sequence[Access]) -> tuple[Source, ...]:
+    names = dict.fromkeys(each.name for each in looked_at if each.name in context.datasets)
+    return tuple(Source("table", name, False, Reference("table", name)) for name in names)
 
 
 def _waits_for(context: Context, error: TableNotFoundError) -> Source | None:

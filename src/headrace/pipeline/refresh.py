@@ -79,8 +79,7 @@ def _refresh(context: Context, name: str, full: bool) -> tuple[list[Outcome], st
     reason = "made from scratch" if full else verdict.reason
     with context.user_code(_conf(context, dataset)), _views(context, dataset):
         if dataset.deferred:
-            dataset = reading.with_sources(context, dataset)
-            context.datasets[name] = dataset
+            dataset = reading.settled(context, dataset)
         if dataset.kind == "materialized_view":
             return [_materialize(context, dataset, _view_epoch(last))], reason
         return _append(context, dataset, full), reason
