@@ -29,24 +29,8 @@ class PredictionNotFoundError(TraceError):
         super().__init__(
             f'No prediction "{prediction_id}".',
             where=", ".join(self.logs) or "no endpoint has a request log yet",
-            why=None if self.logs else "nothing was answered, or the log is not written yet",
+            why=None if self.logs else "nothing was answered yet",
             next="headrace status shows the endpoints; a row of a table: headrace trace TABLE KEY",
-        )
-
-
-class PredictionNotShippedError(TraceError):
-    """The prediction was answered and is still in the spool."""
-
-    code = "prediction_not_shipped"
-    status = 409
-
-    def __init__(self, prediction_id: str, spool: str) -> None:
-        self.prediction_id, self.spool = prediction_id, spool
-        super().__init__(
-            f'The prediction "{prediction_id}" is not in its table yet.',
-            where=spool,
-            why="answers reach the request log within 10 s while `headrace up` runs",
-            next=f"headrace trace {prediction_id}, again in a moment",
         )
 
 

@@ -10,11 +10,7 @@ from headrace import lakehouse
 from headrace.catalog import InvalidNameError
 from headrace.ids import is_id
 from headrace.trace import keys
-from headrace.trace.errors import (
-    InvalidKeyError,
-    PredictionNotFoundError,
-    PredictionNotShippedError,
-)
+from headrace.trace.errors import InvalidKeyError, PredictionNotFoundError
 from headrace.trace.feature_row import match_feature_row
 from headrace.trace.graph import Builder, Node, Trace
 from headrace.trace.model import ModelFacts, Models
@@ -38,8 +34,7 @@ def trace_prediction(workspace: Workspace, prediction_id: str) -> Trace:
     what the answer was made of.
 
     Raises:
-        PredictionNotFoundError: no request log holds it.
-        PredictionNotShippedError: it was answered, and is not in its table yet.
+        PredictionNotFoundError: neither a request log nor the spool holds it.
     """
     found = _logged(workspace, prediction_id)
     graph = Builder()
@@ -63,23 +58,44 @@ def trace_prediction(workspace: Workspace, prediction_id: str) -> Trace:
 
 
 def _logged(workspace: Workspace, prediction_id: str) -> dict[str, Any]:
-    """The row of the request log, and the name of the log as ``log``."""
-    logs = [
+    """The row of the request log, and as ``log`` its name, or ``spool`` where it waits for it."""
+    # The log again at the end: the answer may have gone there after the first look.
+    for look in (_in_logs, _in_spool, _in_logs):
+        found = look(workspace, prediction_id)
+        if found is not None:
+            return found
+    if not is_id(prediction_id, "pred"):
+        _might_be_a_table(workspace, prediction_id)
+    raise PredictionNotFoundError(prediction_id, [str(log.name) for log in _logs(workspace)])
+
+
+def _logs(workspace: Workspace) -> list[Entry]:
+    return [
         entry
         for entry in workspace.catalog.list(_LOG_SCHEMA)
         if entry.kind == "table" and entry.name.name.endswith(_LOG_SUFFIX)
     ]
-    for entry in logs:
+
+
+def _in_logs(workspace: Workspace, prediction_id: str) -> dict[str, Any] | None:
+    for entry in _logs(workspace):
         rows = _rows(entry, prediction_id)
         if rows:
             return rows[0] | {"log": str(entry.name)}
-    needle = prediction_id.encode()
-    for segment in sorted(workspace.paths.spool.rglob("*")):
-        if segment.is_file() and needle in segment.read_bytes():
-            raise PredictionNotShippedError(prediction_id, str(segment))
-    if not is_id(prediction_id, "pred"):
-        _might_be_a_table(workspace, prediction_id)
-    raise PredictionNotFoundError(prediction_id, [str(entry.name) for entry in logs])
+    return None
+
+
+def _in_spool(workspace: Workspace, prediction_id: str) -> dict[str, Any] | None:
+    """The row that the request log is going to hold."""
+    from headrace.serving import find_spooled
+    from headrace.serving.shipper import request_rows
+
+    record = find_spooled(workspace.paths.spool, prediction_id)
+    if record is None:
+        return None
+    rows: list[dict[str, Any]] = request_rows([record]).to_pylist()
+    row = next(row for row in rows if row["prediction_id"] == prediction_id)
+    return row | {"log": "spool"}
 
 
 def _might_be_a_table(workspace: Workspace, text: str) -> None:
