@@ -44,7 +44,7 @@ def test_query_that_is_wrong_stops_its_own_table_alone(events: Project) -> None:
     assert pipeline.refresh("silver.events").rows == 4
     with pytest.raises(DefinitionError, match=r"query of main\.gold\.sums failed") as caught:
         pipeline.refresh("gold.sums")
-    assert str(caught.value.location) == "transformations/tables.py:10"
+    assert str(caught.value.location) == "transformations/tables.py:11"
     assert len(events.rows("gold.sums")) == 3
 
 

@@ -29,6 +29,7 @@ class Reference:
         options: read options, keys in lower case.
         format: of a path, in lower case; ``None`` if none is given.
         schema: the columns declared for a path (DDL or JSON); ``None`` if they are inferred.
+        fixed: one version or moment of a table is asked for, whatever is newest.
     """
 
     kind: Literal["table", "path"]
@@ -37,6 +38,7 @@ class Reference:
     options: Mapping[str, str] = field(default_factory=dict, compare=False)
     format: str | None = None
     schema: str | None = None
+    fixed: bool = False
 
 
 def plan_of(df: DataFrame) -> Relation:
@@ -76,7 +78,8 @@ class Collector:
             self._path(path, read.parts[0].lower(), read.streaming, read.options)
         elif not self._view(read):
             name = read.name.lower()
-            self.found.append(Reference("table", name, read.streaming, read.options))
+            fixed = read.version is not None or read.timestamp is not None
+            self.found.append(Reference("table", name, read.streaming, read.options, fixed=fixed))
         return None
 
     def source(self, relation: Relation) -> Relation | None:
@@ -106,7 +109,8 @@ class Collector:
     ) -> None:
         name = None if files.is_remote(path) else self._state.catalog.at_location(path)
         if name is not None:
-            self.found.append(Reference("table", str(name), streaming, options))
+            fixed = not {"versionasof", "timestampasof"}.isdisjoint(options)
+            self.found.append(Reference("table", str(name), streaming, options, fixed=fixed))
         else:
             self.found.append(Reference("path", path, streaming, options, form, schema))
 

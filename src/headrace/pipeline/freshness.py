@@ -13,7 +13,7 @@ from headrace.pipeline import graph, store, streams
 
 if TYPE_CHECKING:
     from headrace.pipeline.context import Context
-    from headrace.pipeline.graph import Dataset
+    from headrace.pipeline.graph import Dataset, Source
     from headrace.pipeline.store import RefreshRecord
 
 _WORDS = {
@@ -89,7 +89,9 @@ def inputs(
         if source.streaming:
             continue
         if source.kind == "table":
-            tables[source.name] = read.get(source.name, context.version(source.name))
+            # A version that the query names does not become stale.
+            if not source.reference.fixed:
+                tables[source.name] = read.get(source.name, context.version(source.name))
         else:
             paths[source.name] = listing_digest(context, source.name)
     return {"tables": tables, "paths": paths, "ids": ids}
@@ -153,7 +155,7 @@ def _inputs(context: Context, dataset: Dataset, last: RefreshRecord) -> str | No
     then = last.inputs
     for source in graph.sources(context.datasets, dataset.name):
         if source.kind == "table":
-            reason = _input_table(context, source.name, then)
+            reason = _input_table(context, source, then)
         else:
             reason = _input_path(context, source.name, then["paths"].get(source.name))
         if reason:
@@ -161,14 +163,17 @@ def _inputs(context: Context, dataset: Dataset, last: RefreshRecord) -> str | No
     return None
 
 
-def _input_table(context: Context, name: str, last: Mapping[str, Any]) -> str | None:
+def _input_table(context: Context, source: Source, last: Mapping[str, Any]) -> str | None:
+    name = source.name
     now, then = context.version(name), last["tables"].get(name)
     if now is None:
         return f"input {name} is not there"
-    if then is None:
-        return f"input {name} is new"
     if context.made_anew(name, last):
         return f"input {name} was deleted and made again"
+    if source.reference.fixed:
+        return None
+    if then is None:
+        return f"input {name} is new"
     if changed_rows(context.location(name), then, now):
         return f"input {name} moved from version {then} to {now}"
     return None

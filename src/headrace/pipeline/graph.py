@@ -229,13 +229,14 @@ def upstream(datasets: Mapping[str, Dataset], name: str) -> list[Dataset]:
 
 def flow_sources(datasets: Mapping[str, Dataset], dataset: Dataset, flow: Flow) -> list[Source]:
     """What one flow reads, with what the temporary views among that read."""
-    found: dict[tuple[str, str], Source] = {}
+    found: dict[tuple[str, str, bool], Source] = {}
     pending = list(dataset.sources.get(flow.name, ()))
     while pending:
         source = pending.pop(0)
-        if (source.kind, source.name) in found:
+        key = (source.kind, source.name, source.streaming)
+        if key in found:
             continue
-        found[source.kind, source.name] = source
+        found[key] = source
         if source.kind == "view":
             view = datasets[source.name]
             pending.extend(inner for group in view.sources.values() for inner in group)
@@ -243,10 +244,14 @@ def flow_sources(datasets: Mapping[str, Dataset], dataset: Dataset, flow: Flow) 
 
 
 def sources(datasets: Mapping[str, Dataset], name: str) -> list[Source]:
-    """The tables and paths behind a dataset, through temporary views, each once."""
+    """The tables and paths behind a dataset, through temporary views, each once.
+
+    Of several reads of one table, that of its newest version is given: it is the one that moves.
+    """
     members = [datasets[name], *upstream(datasets, name)]
     every = [source for member in members for group in member.sources.values() for source in group]
-    unique = {(source.kind, source.name): source for source in every if source.kind != "view"}
+    moving_last = sorted(every, key=lambda source: not source.reference.fixed)
+    unique = {(each.kind, each.name): each for each in moving_last if each.kind != "view"}
     return [unique[key] for key in sorted(unique)]
 
 

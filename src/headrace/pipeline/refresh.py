@@ -104,7 +104,7 @@ def _materialize(context: Context, dataset: Dataset, epoch: int) -> Outcome:
         return shape.declared(context, dataset, made)
 
     def inputs(recording: Recording) -> dict[str, dict[str, Any]]:
-        read = {each.name: each.version for each in recording.reads if each.kind == "table"}
+        read = _newest_read(recording)
         return freshness.inputs(context, dataset, read)
 
     record = new_record(
@@ -144,6 +144,12 @@ def _append(context: Context, dataset: Dataset, full: bool) -> list[Outcome]:
     return outcomes
 
 
+def _newest_read(recording: Recording) -> dict[str, int | None]:
+    """By table, the newest of the versions that a query read."""
+    reads = [each for each in recording.reads if each.kind == "table"]
+    return {each.name: each.version for each in sorted(reads, key=lambda each: each.version or 0)}
+
+
 def _same_partitions(dataset: Dataset, last: RefreshRecord) -> None:
     before = last.settings.get("partition_by", [])
     if before != list(dataset.output.partition_by):
@@ -167,7 +173,7 @@ def _run_batch(
     corrupt = _fingerprints(context, batch.corrupt)
 
     def inputs(recording: Recording) -> dict[str, dict[str, Any]]:
-        read = {each.name: each.version for each in recording.reads if each.kind == "table"}
+        read = _newest_read(recording)
         return {
             **freshness.inputs(context, dataset, read),
             "positions": streams.positions(now, batch),
