@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from headrace.catalog import Operation, TableNotFoundError
+from headrace.catalog import InvalidNameError, Operation, TableNotFoundError
 from headrace.engine.errors import (
     InvalidVersionError,
     PathNotFoundError,
@@ -178,6 +178,15 @@ def test_a_temporary_view_keeps_the_tables_it_was_made_over(spark: SparkSession)
     spark.sql("USE default")
     numbers(spark, 9).createTempView("t")
     assert [spark.table(name).count() for name in ("now", "before", "first")] == [6, 5, 5]
+
+
+def test_a_temporary_view_has_no_schema(spark: SparkSession) -> None:
+    numbers(spark, 5).write.saveAsTable("gold.t")
+    with pytest.raises(InvalidNameError, match="no schema"):
+        numbers(spark, 1).createOrReplaceTempView("gold.t")
+    with pytest.raises(InvalidNameError, match="no schema"):
+        spark.sql("CREATE TEMP VIEW gold.t AS SELECT 1 AS id")
+    assert spark.table("gold.t").count() == 5
 
 
 def test_a_recording_collects_and_may_leave_the_lineage_alone(

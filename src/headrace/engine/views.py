@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.catalog import InvalidNameError
 from headrace.engine import messages, sql
 from headrace.engine.errors import TableExistsError
 from headrace.engine.resolve import is_path
@@ -72,6 +73,7 @@ def create(state: SessionState, command: CreateDataFrameViewCommand) -> None:
     """Keep a view.
 
     Raises:
+        InvalidNameError: the name has a schema.
         TableExistsError: a temporary view has the name, and it is not to be replaced.
     """
     define(
@@ -92,6 +94,9 @@ def define(
     replace: bool,
 ) -> None:
     """As ``create``, of a relation."""
+    if "." in name:
+        # It would hide the table of that name.
+        raise InvalidNameError(name, "a temporary view lies in no schema")
     key = (f"{GLOBAL_TEMP}.{name}" if is_global else name).lower()
     if key in state.temp_views and not replace:
         raise TableExistsError(name)
