@@ -80,6 +80,19 @@ def test_openmp_threads_do_not_spin_while_they_wait(tmp_path: Path) -> None:
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown.stderr
 
 
+def test_no_garbage_is_looked_for_at_the_end(tmp_path: Path) -> None:
+    code = (
+        "import atexit, gc, sys; sys.argv = ['headrace', '--help']\n"
+        "atexit.register(lambda: print('TRACKED', len(gc.get_objects())))\n"
+        "from headrace.cli import main; main()"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    tracked = int(shown.stdout.rpartition("TRACKED")[2])
+    assert tracked < 1000
+
+
 def test_a_mistyped_command_gets_a_suggestion(tmp_path: Path) -> None:
     shown = headrace("pln", cwd=tmp_path)
     assert shown.returncode == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import sys
@@ -58,6 +60,9 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: words errors for people, and never shows a stack trace unasked."""
+    # The end of the process would look for garbage among all that the libraries made: a third
+    # of a second, in which everything goes anyway.
+    atexit.register(gc.freeze)
     debug = "--debug" in sys.argv
     _quiet()
     # OpenMP's threads wait by spinning: beside another busy process, the many short predictions
