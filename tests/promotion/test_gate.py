@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, recall_score
+from tests.modelling import feature_rows
 
 from headrace.promotion import GateSpec, Verdict, judge
 from headrace.promotion.errors import (
@@ -237,6 +240,31 @@ def test_a_regression_is_judged_by_its_errors(models: ModelProject) -> None:
     assert verdict.promoted
     assert all(each.positives is None and each.judged for each in verdict.slices)
     assert not judge(models.workspace, spec, rule, poor, good).promoted
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "metric"),
+    [
+        ({"positive": True}, {"positive": False}, "average_precision"),
+        ({"label": "wear_of_two"}, {"label": "wear_of_two", "task": "regression"}, "rmse"),
+    ],
+)
+def test_the_gate_reads_the_labels_as_the_training_did(
+    make_models: Callable[..., ModelProject],
+    first: dict[str, Any],
+    then: dict[str, Any],
+    metric: str,
+) -> None:
+    rows = feature_rows(600)
+    two = pa.array(np.asarray(rows["wear"]) > 5).cast("int64")
+    models = make_models(rows=rows.append_column("wear_of_two", two))
+    built(models, **first)
+    spec = models.spec(**then)
+    trained = train(models.workspace, spec)
+    verdict = judge(
+        models.workspace, spec, gate(metric=metric), register(models.workspace, spec, trained), None
+    )
+    assert verdict.candidate == pytest.approx(trained.metrics[f"holdout_{metric}"])
 
 
 def test_several_classes_are_judged_by_their_labels(models: ModelProject) -> None:

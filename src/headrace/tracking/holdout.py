@@ -49,13 +49,26 @@ def holdout_path(paths: Paths, model: str, digest: str) -> Path:
 def freeze(
     workspace: Workspace, spec: TrainingSpec, source: Source, data: TrainingData
 ) -> HoldoutRecord:
-    """Store the identities and labels of the hold-out. The same rows give the same digest."""
+    """Store the identities and labels of the hold-out.
+
+    The same rows of the same classes give the same digest: another `task` or `positive` reads
+    the same labels as something else.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     part = data.holdout
     frame = part.key.assign(**{spec.label: part.raw_label})
-    facts = [source.name, source.version, str(spec.holdout), list(part.key.columns), spec.label]
+    facts = [
+        spec.name,
+        source.name,
+        source.version,
+        str(spec.holdout),
+        list(part.key.columns),
+        data.hashed,
+        spec.label,
+        data.labels,
+    ]
     digest = hashlib.sha256(json.dumps(facts).encode())
     digest.update(identities(frame).tobytes())
     record = HoldoutRecord(

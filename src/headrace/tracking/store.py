@@ -114,7 +114,7 @@ class HoldoutRecord:
     """One frozen hold-out.
 
     Attributes:
-        digest: sha256 over table, version, rule, identities and labels.
+        digest: sha256 over model, table, version, rule, classes, identities and labels.
         model: registered model name.
         table_name, table_version: where the rows are read again.
         rule: the rule that chose them, for a person.
