@@ -120,10 +120,10 @@ def train(workspace: Workspace, spec: TrainingSpec) -> TrainedModel:
         TrainingError: a subclass says what is wrong with the data, the source or the model.
         TableNotFoundError: there is no such table.
     """
+    table = pin(workspace, spec)
     source = read_source(workspace.paths.root, spec)
     _import_skops(source)
     settle(workspace)
-    table = pin(workspace, spec)
     lock = environment.lock()
     workspace.spark()  # before the run, whose tags name the session
     with on_store(workspace) as client, _run(workspace, spec, table, source, lock) as run_id:
