@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 
+from headrace import lakehouse
+from headrace.engine.errors import TableFilesGoneError
 from headrace.pipeline.errors import DefinitionError, UnsupportedDefinitionError
 
 if TYPE_CHECKING:
@@ -59,3 +63,27 @@ def test_deferred_stream_is_checked_once_it_can_be_read(events: Project) -> None
     pipeline.refresh("bronze.events")
     with pytest.raises(UnsupportedDefinitionError, match="An aggregation"):
         pipeline.refresh("silver.copy")
+
+
+def test_table_whose_directory_was_deleted(events: Project) -> None:
+    events.python(RENAMED)
+    events.run()
+    for name in ("bronze.events", "silver.events"):
+        shutil.rmtree(events.location(name))
+    assert set(events.run()) == {"bronze.events", "silver.events", "gold.sums"}
+    assert events.column("gold.sums", "id") == [1, 2, 3]
+    assert events.run() == {}
+
+
+def test_input_of_someone_else_whose_directory_was_deleted(events: Project) -> None:
+    location = events.location("raw.devices")
+    lakehouse.write(location, pa.table({"id": [1]}))
+    events.workspace.catalog.create_table("raw.devices")
+    shutil.rmtree(location)
+    events.python("""
+        @dp.materialized_view(name="gold.devices")
+        def devices():
+            return spark.table("raw.devices").groupBy().sum("id").toDF("n")
+    """)
+    with pytest.raises(TableFilesGoneError, match=r"files of main\.raw\.devices are gone"):
+        events.load()

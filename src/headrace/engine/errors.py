@@ -120,6 +120,24 @@ class SchemaNotEmptyError(HeadraceError):
         )
 
 
+class TableFilesGoneError(HeadraceError):
+    """The catalog has the table, and no Delta log lies where it should."""
+
+    code = "table_files_gone"
+    status = 404
+
+    def __init__(self, name: str, location: str) -> None:
+        self.name = name
+        self.location = location
+        super().__init__(
+            f"The files of {name} are gone.",
+            where=location,
+            why="the directory was deleted or moved, and the catalog still has the name",
+            next=f"put it back; or type headrace run, which makes a table of the pipeline again; "
+            f"or forget the name with DROP TABLE {name}",
+        )
+
+
 class LocationHoldsTableError(HeadraceError):
     """A new table is to lie where a Delta table lies that has no name."""
 

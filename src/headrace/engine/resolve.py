@@ -15,6 +15,7 @@ from headrace.engine import files, messages, models
 from headrace.engine.errors import (
     InvalidTimestampError,
     StreamOutsidePipelineError,
+    TableFilesGoneError,
     UnsupportedStatementError,
     ViewCycleError,
 )
@@ -170,7 +171,10 @@ class PinningResolver:
 
     def _delta(self, entry: Entry, read: NamedRead) -> Relation:
         location = str(entry.location)
-        version = self._version(location, read.version, read.timestamp)
+        try:
+            version = self._version(location, read.version, read.timestamp)
+        except lakehouse.NotADeltaTableError as error:
+            raise TableFilesGoneError(str(entry.name), location) from error
         access = Access("table", str(entry.name), version, None, location)
         return self._leaf(access, location, version, read.options)
 

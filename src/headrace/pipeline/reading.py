@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from headrace.catalog import TableNotFoundError
 from headrace.engine import Reference
+from headrace.engine.errors import TableFilesGoneError
 from headrace.engine.references import plan_of
 from headrace.errors import HeadraceError
 from headrace.pipeline import graph
@@ -61,8 +62,10 @@ def with_sources(
             found[flow.name] = early
             deferred = True
             continue
-        except TableNotFoundError as error:
-            waiting = _waits_for(context, error)
+        except (TableNotFoundError, TableFilesGoneError) as error:
+            waiting = _waits_for(context, error.name)
+            if waiting is None and isinstance(error, TableFilesGoneError):
+                raise
             if waiting is None:
                 known = (str(entry.name) for entry in context.workspace.catalog.list())
                 where = user_location(error, context.root) or flow.location
@@ -182,12 +185,12 @@ def _of_pipeline(context: Context, looked_at: Sequence[Access]) -> tuple[Source,
     return tuple(Source("table", name, False, Reference("table", name)) for name in names)
 
 
-def _waits_for(context: Context, error: TableNotFoundError) -> Source | None:
+def _waits_for(context: Context, missing: str) -> Source | None:
     """The dataset of the pipeline that a query looks at before it is made."""
-    bare = error.name.rpartition(".")[2]
-    if context.names.table(error.name) == context.names.table(bare) and context.names.view(bare):
+    bare = missing.rpartition(".")[2]
+    if context.names.table(missing) == context.names.table(bare) and context.names.view(bare):
         return Source("view", bare, False, Reference("table", bare))
-    name = context.names.table(error.name)
+    name = context.names.table(missing)
     if name not in context.datasets:
         return None
     return Source("table", name, False, Reference("table", name))
