@@ -42,13 +42,6 @@ def test_counts_follow_the_multinomial() -> None:
     assert observed == pytest.approx(expected, abs=0.003)
 
 
-def test_strata_keep_their_size() -> None:
-    strata = np.array([0] * 7 + [1] * 3)
-    drawn = np.concatenate(list(counts(10, 100, 0, strata=strata)))
-    assert (drawn[:, :7].sum(axis=1) == 7).all()
-    assert (drawn[:, 7:].sum(axis=1) == 3).all()
-
-
 def test_the_interval_leaves_undefined_resamples_out() -> None:
     interval = percentile_interval(np.array([np.nan, 0.0, 1.0, 2.0]), 0.5)
     assert (interval.low, interval.high, interval.resamples) == (0.5, 1.5, 3)
@@ -163,13 +156,6 @@ def test_different_rows_are_refused() -> None:
     one, other = (_regression(np.full(3, v), np.zeros(3)) for v in (0.0, 1.0))
     with pytest.raises(ValueError, match="same rows"):
         compare(METRICS["rmse"], one, other, rows_as_units(3))
-
-
-def test_strata_of_groups_are_refused() -> None:
-    outcome = _regression(np.array([0.0, 1.0, 0.0]), np.zeros(3))
-    units = groups_as_units(np.array(["a", "a", "b"]))
-    with pytest.raises(ValueError, match="stratified"):
-        compare(METRICS["rmse"], outcome, outcome, units, stratified=True)
 
 
 @pytest.mark.slow

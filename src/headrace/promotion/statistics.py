@@ -77,7 +77,6 @@ def counts(
     resamples: int,
     seed: int,
     *,
-    strata: NDArray[np.intp] | None = None,
     chunk: int | None = None,
 ) -> Iterator[NDArray[np.float64]]:
     """Bootstrap counts in chunks of shape (<= chunk, units); each row of a chunk sums to units.
@@ -86,23 +85,16 @@ def counts(
         units: how many units there are to draw from.
         resamples: how many resamples in all.
         seed: the same seed gives the same counts.
-        strata: shape (units,). The stratum of each unit; each keeps its size in every resample.
         chunk: resamples at a time.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    members = (
-        [np.arange(units)]
-        if strata is None
-        else [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    )
     step = chunk or max(1, _CELLS // max(units, 1))
     for done in range(0, resamples, step):
         size = min(step, resamples - done)
         offsets = np.arange(size)[:, None] * units
-        drawn = [group[rng.integers(0, len(group), (size, len(group)))] for group in members]
-        flat = np.concatenate([(part + offsets).ravel() for part in drawn])
+        flat = (rng.integers(0, units, (size, units)) + offsets).ravel()
         yield np.bincount(flat, minlength=size * units).reshape(size, units).astype(np.float64)
 
 
@@ -140,7 +132,6 @@ def compare(
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
-    stratified: bool = False,
 ) -> Comparison:
     """The gain of the candidate over the champion, with its paired bootstrap interval.
 
@@ -154,26 +145,21 @@ def compare(
         confidence: level of the two-sided interval.
         resamples: number of draws.
         seed: of the draws.
-        stratified: keep the number of rows of each class in every draw; for single-row units.
 
     Raises:
-        ValueError: the outcomes differ in rows or truth, or strata are asked of groups.
+        ValueError: the outcomes differ in rows or truth.
     """
     import numpy as np
 
     if not np.array_equal(candidate.truth, champion.truth):
         raise ValueError("the two outcomes are not over the same rows")
-    grouped = units.count != len(candidate.truth)
-    if stratified and grouped:
-        raise ValueError("groups cannot be stratified by class: a group holds several classes")
-    strata = candidate.truth[np.argsort(units.of_row)].astype(np.intp) if stratified else None
     ours, theirs = metric.prepare(candidate, units), metric.prepare(champion, units)
     sign = 1 if metric.greater_is_better else -1
     # The widest array of a chunk is by rows, also when groups are drawn.
     chunk = max(1, _CELLS // max(len(candidate.truth), units.count))
     gains = [
         sign * (ours(drawn) - theirs(drawn))
-        for drawn in counts(units.count, resamples, seed, strata=strata, chunk=chunk)
+        for drawn in counts(units.count, resamples, seed, chunk=chunk)
     ]
     at = metric.value(candidate), metric.value(champion)
     return Comparison(
