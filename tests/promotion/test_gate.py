@@ -126,7 +126,8 @@ def test_a_gain_on_a_few_groups_is_not_certain(
     assert verdict.difference is not None
     assert verdict.difference.low > 0
     assert verdict.reasons == (
-        "the hold-out has 3 values of model; a gain that is certain at 95 % needs 6 or more",
+        "the hold-out has 3 values of model with the rarer class; "
+        "a gain that is certain at 95 % needs 6 or more",
     )
     assert not verdict.promoted
     assert judge(models.workspace, few, gate(confidence=0.6), strong, weak).promoted

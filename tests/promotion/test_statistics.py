@@ -14,6 +14,7 @@ from headrace.promotion.statistics import (
     groups_as_units,
     percentile_interval,
     rows_as_units,
+    support,
 )
 
 
@@ -150,6 +151,15 @@ def test_one_group_gives_an_interval_without_width() -> None:
     found = compare(METRICS["rmse"], good, bad, units, resamples=100)
     assert found.interval.low == pytest.approx(found.interval.high) == pytest.approx(0.4)
     assert found.units < fewest_units(0.95)
+
+
+def test_a_rare_class_carries_a_comparison() -> None:
+    truth = np.array([1.0, 0, 0, 0, 1, 0])
+    assert support(rows_as_units(6)) == 6
+    assert support(rows_as_units(6), truth) == 2
+    # Both positives are of one group.
+    assert support(groups_as_units(np.array(["a", "b", "b", "c", "a", "c"])), truth) == 1
+    assert support(rows_as_units(6), 1 - truth) == 2
 
 
 def test_different_rows_are_refused() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace import clock
 from headrace.ids import new_id
 from headrace.promotion.errors import MetricTaskError, MetricUndefinedError, TooManySlicesError
-from headrace.promotion.metrics import METRICS, Outcome, Task
+from headrace.promotion.metrics import METRICS, Outcome, Task, Units
 from headrace.promotion.scores import column_values, contender, frozen_rows, outcome, task_of
 from headrace.promotion.statistics import (
     Comparison,
@@ -18,6 +18,7 @@ from headrace.promotion.statistics import (
     fewest_units,
     groups_as_units,
     rows_as_units,
+    support,
 )
 from headrace.promotion.verdict import Bound, Difference, SliceReport, Verdict, gain_text
 from headrace.tracking.errors import HoldoutOneClassError
@@ -69,13 +70,15 @@ def judge(
     measured = METRICS[gate.metric].value(outcomes[0])
     if math.isnan(measured):
         raise MetricUndefinedError(training.name, str(candidate), gate.metric)
-    difference = None
+    difference, thin = None, []
     if champion is not None:
-        difference = _difference(training, gate, champion, held, outcomes)
+        units = _units(training, held)
+        difference = _difference(training, gate, champion, units, outcomes)
+        thin = list(_thin(training, gate, units, outcomes[0], task))
     parts = list(_slices(training, gate, held))
     reports = tuple(_report(gate, part, outcomes, task) for part in parts)
     bounds = tuple(_bounds(training, gate, candidate, outcomes[0], parts, reports))
-    reasons = tuple(_reasons(gate, measured, champion, difference, bounds))
+    reasons = (*_reasons(gate, measured, champion, difference, bounds), *thin)
     return Verdict(
         id=new_id("verdict"),
         model=training.name,
@@ -108,17 +111,34 @@ def _check(training: TrainingSpec, gate: GateSpec, task: Task, held: HoldoutRows
         )
 
 
+def _units(training: TrainingSpec, held: HoldoutRows) -> Units:
+    if training.group is None:
+        return rows_as_units(len(held.y))
+    return groups_as_units(column_values(held.rows, training.group))
+
+
+def _thin(
+    training: TrainingSpec, gate: GateSpec, units: Units, found: Outcome, task: Task
+) -> Iterator[str]:
+    """The reason to refuse a gain, however large, that rests on too little."""
+    kind = "rows" if training.group is None else f"values of {training.group}"
+    has = support(units, found.truth if task == "binary" else None)
+    fewest = fewest_units(gate.confidence)
+    if has < fewest:
+        where = " with the rarer class" if task == "binary" else ""
+        yield (
+            f"the hold-out has {has} {kind}{where}; a gain that is certain at "
+            f"{gate.confidence * 100:g} % needs {fewest} or more"
+        )
+
+
 def _difference(
     training: TrainingSpec,
     gate: GateSpec,
     champion: ModelVersion,
-    held: HoldoutRows,
+    units: Units,
     outcomes: list[Outcome],
 ) -> Difference:
-    rows = len(held.y)
-    units = rows_as_units(rows)
-    if training.group is not None:
-        units = groups_as_units(column_values(held.rows, training.group))
     found: Comparison = compare(
         METRICS[gate.metric],
         outcomes[0],
@@ -224,13 +244,6 @@ def _reasons(
         yield (
             f"{gate.metric} {measured:.4g} is not better {wanted} than version "
             f"{champion.version}'s {difference.champion:.4g}: gain {gain_text(difference)}"
-        )
-    fewest = fewest_units(gate.confidence)
-    if difference is not None and difference.units < fewest:
-        kind = "rows" if difference.grouped_by is None else f"values of {difference.grouped_by}"
-        yield (
-            f"the hold-out has {difference.units} {kind}; a gain that is certain at "
-            f"{gate.confidence * 100:g} % needs {fewest} or more"
         )
     for bound in bounds:
         if not bound.met:

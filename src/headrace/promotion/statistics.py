@@ -123,6 +123,22 @@ def fewest_units(confidence: float) -> int:
     return math.ceil(math.log2(2 / (1 - confidence)))
 
 
+def support(units: Units, truth: NDArray[np.float64] | None = None) -> int:
+    """How many units carry a comparison: all, or those that hold the rarer of two classes.
+
+    With 3 positives among 10,000 rows an average precision rests on 3 facts.
+
+    Args:
+        units: what is drawn.
+        truth: 0 and 1 for each row of a binary task.
+    """
+    import numpy as np
+
+    if truth is None:
+        return units.count
+    return min(len(np.unique(units.of_row[truth == value])) for value in (0, 1))
+
+
 def compare(
     metric: Metric,
     candidate: Outcome,
