@@ -93,6 +93,20 @@ def test_no_garbage_is_looked_for_at_the_end(tmp_path: Path) -> None:
     assert tracked < 1000
 
 
+def test_a_reader_that_went_away_gets_no_stack_trace(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "headrace", "--help"],
+            cwd=tmp_path,
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_a_mistyped_command_gets_a_suggestion(tmp_path: Path) -> None:
     shown = headrace("pln", cwd=tmp_path)
     assert shown.returncode == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from headrace.freshness import Freshness
-from headrace.project import Desired, Plan, Project, Step, apply, build
+from headrace.project import Desired, Plan, Project, Step, apply, build, open_project
 from headrace.project.status import status
 from headrace.registry import ModelVersion
 from headrace.serving import EndpointSpec, deploy, endpoint_names
@@ -67,6 +68,13 @@ def test_an_endpoint_that_left_the_file_is_withdrawn_once(workspace: Workspace) 
     late = Watch()
     assert [outcome.state for outcome in apply(desired, plan, late).outcomes] == ["fresh"]
     assert late.begun == []
+
+
+def test_a_clone_of_a_project_gets_the_schema_for_editors(workspace: Workspace) -> None:
+    schema = workspace.paths.state / "headrace.schema.json"
+    assert not schema.exists()
+    open_project(workspace)
+    assert json.loads(schema.read_text())["title"] == "Headrace project"
 
 
 def test_an_error_that_nobody_foresaw_stops_only_what_needs_it(

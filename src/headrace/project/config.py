@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +151,20 @@ def json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Headrace project"
     return schema
+
+
+def schema_file(paths: Paths) -> Path:
+    """Where the first line of ``headrace.yaml`` points editors."""
+    return paths.state / "headrace.schema.json"
+
+
+def write_schema(paths: Paths) -> Path:
+    """Write the JSON Schema of ``headrace.yaml`` for editors."""
+    target = schema_file(paths)
+    fresh = target.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(json_schema(), indent=2) + "\n")
+    fresh.replace(target)
+    return target
 
 
 def _with_names(data: dict[str, Any]) -> dict[str, Any]:

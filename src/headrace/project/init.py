@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from headrace.errors import HeadraceError, did_you_mean
+from headrace.project.config import write_schema
 from headrace.settings import PROJECT_FILE, Paths, check_path, read_token
 
 
@@ -89,14 +89,3 @@ def _write(staging: Path, template: str) -> list[Path]:
     read_token(paths)
     write_schema(paths)
     return written
-
-
-def write_schema(paths: Paths) -> Path:
-    """Write the JSON Schema of ``headrace.yaml`` where the file's first line points editors."""
-    from headrace.project.config import json_schema
-
-    target = paths.state / "headrace.schema.json"
-    fresh = target.with_suffix(".new")
-    fresh.write_text(json.dumps(json_schema(), indent=2) + "\n")
-    fresh.replace(target)
-    return target

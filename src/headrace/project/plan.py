@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 from headrace.errors import HeadraceError
 from headrace.freshness import Freshness
-from headrace.project.config import Project, configuration, load_project
+from headrace.project.config import (
+    Project,
+    configuration,
+    load_project,
+    schema_file,
+    write_schema,
+)
 from headrace.settings import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -105,6 +111,9 @@ def open_project(workspace: Workspace, overrides: dict[str, str] | None = None) 
     from headrace.pipeline import load_pipeline
 
     project = load_project(workspace.paths)
+    if not schema_file(workspace.paths).exists():
+        # The state directory is not part of a repository: a clone of the project has none.
+        write_schema(workspace.paths)
     pipeline = None
     if project.pipeline:
         pipeline = load_pipeline(
