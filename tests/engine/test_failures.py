@@ -81,7 +81,17 @@ def test_a_view_that_reads_itself(spark: SparkSession) -> None:
     numbers(spark, 1).write.saveAsTable("gold.t")
     spark.sql("CREATE VIEW gold.a AS SELECT * FROM gold.t")
     spark.sql("CREATE VIEW gold.b AS SELECT * FROM gold.a")
-    spark.sql("CREATE OR REPLACE VIEW gold.a AS SELECT * FROM gold.b")
+    with pytest.raises(ViewCycleError, match=r"gold\.a -> main\.gold\.b -> main\.gold\.a"):
+        spark.sql("CREATE OR REPLACE VIEW gold.a AS SELECT * FROM gold.b")
+    with pytest.raises(ViewCycleError, match=r"gold\.a -> main\.gold\.a"):
+        spark.sql("CREATE OR REPLACE VIEW gold.a AS SELECT * FROM gold.a")
+    assert spark.table("gold.b").count() == 1
+
+
+def test_views_that_read_each_other(workspace: Workspace, spark: SparkSession) -> None:
+    """Two processes that replace a view each can still make them."""
+    workspace.catalog.create_view("gold.a", "SELECT * FROM main.gold.b")
+    workspace.catalog.create_view("gold.b", "SELECT * FROM main.gold.a")
     with pytest.raises(ViewCycleError, match=r"gold\.a -> main\.gold\.b -> main\.gold\.a"):
         spark.table("gold.a").collect()
 

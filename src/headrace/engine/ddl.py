@@ -171,6 +171,7 @@ class Names:
 
         Raises:
             TableNotFoundError: it reads a table that is not there.
+            ViewCycleError: it would read itself.
             UnsupportedStatementError: it reads a temporary view, which ends with the session.
         """
         state = self._state
@@ -183,11 +184,10 @@ class Names:
                     "a view lasts longer than the session that the temporary view belongs to",
                     f"CREATE TEMPORARY VIEW {parts[-1]} AS ...",
                 )
-        resolved, _ = describe.resolved(state, messages.query(statement.text))
+        name = state.qualified(parts)
+        resolved, _ = describe.resolved(state, messages.query(statement.text), view=str(name))
         describe.relation_schema(self._client, resolved)
-        state.catalog.create_view(
-            state.qualified(parts), statement.replaced(self._full_name), replace=replace
-        )
+        state.catalog.create_view(name, statement.replaced(self._full_name), replace=replace)
 
     def _full_name(self, use: sql.TableUse) -> str | None:
         if is_path(use.parts):

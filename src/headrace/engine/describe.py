@@ -230,11 +230,17 @@ def matches(name: str, pattern: str | None) -> bool:
     return re.fullmatch("|".join(parts), name, re.IGNORECASE) is not None
 
 
-def resolved(state: SessionState, relation: Relation) -> tuple[Relation, PinningResolver]:
-    """A pinned copy of a relation, and what it reads."""
+def resolved(
+    state: SessionState, relation: Relation, *, view: str | None = None
+) -> tuple[Relation, PinningResolver]:
+    """A pinned copy of a relation, and what it reads.
+
+    Args:
+        view: name of the view whose query it is, which it may not read.
+    """
     made = type(relation)()
     made.CopyFrom(relation)
-    resolver = PinningResolver(state)
+    resolver = PinningResolver(state, view=view)
     Rewriter(resolver).apply(made)
     return made, resolver
 

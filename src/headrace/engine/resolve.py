@@ -44,13 +44,16 @@ class PinningResolver:
         state: the session.
         streams_as_batches: take streaming reads for reads of everything that is there, which is
             enough to know their columns; otherwise they are refused.
+        view: name of the view whose query is resolved.
     """
 
-    def __init__(self, state: SessionState, *, streams_as_batches: bool = False) -> None:
+    def __init__(
+        self, state: SessionState, *, streams_as_batches: bool = False, view: str | None = None
+    ) -> None:
         self._state = state
         self._streams_as_batches = streams_as_batches
         self._latest: dict[str, int] = {}
-        self._views: list[str] = []
+        self._views = [] if view is None else [view]
         self._leaves: dict[int, Access] = {}
         self._others: list[Access] = []
         self._paths: list[str] = []
