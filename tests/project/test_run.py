@@ -94,6 +94,10 @@ def test_status_shows_tables_model_endpoint_and_predictions(undisturbed: Any) ->
         assert name in shown
     facts = json.loads(undisturbed.run("status", "--json").stdout)
     assert facts["models"][0]["champion"] == 1
+    silver = next(t for t in facts["tables"] if t["name"] == "main.silver.readings")
+    (in_range,) = silver["expectations"]
+    assert (in_range["action"], in_range["failed"]) == ("drop", 12)
+    assert in_range["passed"] == silver["rows"]
 
 
 def test_new_raw_data_refreshes_what_depends_on_it(make_project: Make) -> None:

@@ -33,6 +33,7 @@ def command(as_json: bool) -> None:
         echo_json(found.as_json())
         return
     show_tables(found.tables)
+    show_expectations(found.tables)
     show_models(found.models)
     show_endpoints(found.endpoints)
     _show_run(found.last_run)
@@ -56,6 +57,20 @@ def show_tables(tables: Sequence[TableStatus]) -> None:
         ],
         right="version,rows",
     )
+
+
+def show_expectations(tables: Sequence[TableStatus]) -> None:
+    """What the newest refresh of each table found, for tables that expect something."""
+    from headrace.cli.output import table
+
+    rows = [
+        (each.name, count.name, count.action, f"{count.passed:,}", f"{count.failed:,}")
+        for each in tables
+        for count in each.expectations
+    ]
+    if rows:
+        columns = ["table", "expectation", "on failure", "passed", "failed"]
+        table("Expectations, newest refresh", columns, rows, right="passed,failed")
 
 
 def show_models(models: Sequence[ModelStatus]) -> None:

@@ -254,6 +254,12 @@ def counts_of(store: Store, refresh_id: str) -> list[ExpectationCount]:
         ]
 
 
+def latest_counts(store: Store, dataset: str) -> list[ExpectationCount]:
+    """The counts of the newest refresh that was recorded in full, by name."""
+    record = last_done(store, dataset)
+    return counts_of(store, record.id) if record is not None else []
+
+
 def files_read(store: Store, dataset: str, epoch: int) -> dict[tuple[str, str], StreamFile]:
     """The files that the flows of a dataset have read in an epoch, by flow and path."""
     query = select(stream_files).where(

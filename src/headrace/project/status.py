@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
 from headrace.clock import iso
+from headrace.pipeline.store import latest_counts
 from headrace.project import store
 from headrace.promotion import last_verdict
 from headrace.registry import champion, versions
 from headrace.serving import endpoint_names, endpoint_status
 
 if TYPE_CHECKING:
+    from headrace.pipeline.store import ExpectationCount
     from headrace.project.config import Project
     from headrace.promotion import Verdict
     from headrace.serving import EndpointStatus
@@ -28,6 +30,7 @@ class TableStatus:
         version: its newest Delta version; ``None`` if its log is gone.
         rows: of that version.
         changed_at: when that version was committed.
+        expectations: counts of its newest refresh.
     """
 
     name: str
@@ -35,6 +38,7 @@ class TableStatus:
     rows: int | None
     changed_at: datetime | None
     location: str
+    expectations: tuple[ExpectationCount, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Status:
                     "rows": table.rows,
                     "changed_at": iso(table.changed_at) if table.changed_at else None,
                     "location": table.location,
+                    "expectations": [asdict(count) for count in table.expectations],
                 }
                 for table in self.tables
             ],
@@ -125,7 +130,12 @@ def _tables(workspace: Workspace) -> list[TableStatus]:
             continue
         newest = lakehouse.history(entry.location, limit=1)[0]
         rows = lakehouse.row_count(entry.location)
-        found.append(TableStatus(str(entry.name), version, rows, newest.timestamp, entry.location))
+        counts = latest_counts(workspace.store, str(entry.name))
+        found.append(
+            TableStatus(
+                str(entry.name), version, rows, newest.timestamp, entry.location, tuple(counts)
+            )
+        )
     return found
 
 
