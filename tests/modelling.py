@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from headrace import lakehouse
 from headrace.tracking import TrainingSpec
@@ -111,3 +113,25 @@ def make_model_project(root: Path, rows: pa.Table | None = None) -> ModelProject
     project.write("training/model.py", FOREST)
     project.put(feature_rows() if rows is None else rows)
     return project
+
+
+@pytest.fixture
+def make_models(tmp_path: Path) -> Iterator[Callable[..., ModelProject]]:
+    """A factory of projects with a feature table; their workspaces are closed afterwards."""
+    made: list[ModelProject] = []
+
+    def make(**options: Any) -> ModelProject:
+        made.append(make_model_project(tmp_path / f"project{len(made)}", **options))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project.workspace.close()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelProject]:
+    """One project for tests that only add runs to it."""
+    project = make_model_project(tmp_path_factory.mktemp("models") / "project")
+    yield project
+    project.workspace.close()
