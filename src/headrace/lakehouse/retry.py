@@ -23,6 +23,7 @@ def retry(
     location: str | Path = "",
     operation: str = "commit",
     attempts: int = ATTEMPTS,
+    lost: Callable[[Exception], bool] | None = None,
 ) -> Result:
     """The result of an action, tried again with growing, jittered waits while it conflicts.
 
@@ -33,17 +34,17 @@ def retry(
         location: the table, for the error.
         operation: such as ``append``, for the error.
         attempts: how often to try; about five seconds in all by default.
+        lost: whether an exception means that another writer was faster; those of the Delta
+            library if not given.
 
     Raises:
         DeltaConflictError: the last attempt conflicted too.
     """
-    from deltalake.exceptions import DeltaError
-
     for attempt in range(1, attempts + 1):
         try:
             return action()
-        except (DeltaError, LostRaceError) as error:
-            if not is_conflict(error):
+        except Exception as error:
+            if not (lost or is_conflict)(error):
                 raise
             if attempt == attempts:
                 reason = str(error).strip().splitlines()[0]
