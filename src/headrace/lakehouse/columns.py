@@ -53,8 +53,9 @@ def _storable(data_type: pyarrow.DataType) -> pyarrow.DataType:
         return pyarrow.timestamp("us", data_type.tz and "UTC")
     if types.is_struct(data_type):
         return pyarrow.struct([part.with_type(_storable(part.type)) for part in data_type])
-    if types.is_list(data_type):
-        return pyarrow.list_(data_type.value_field.with_type(_storable(data_type.value_type)))
+    if types.is_list(data_type) or types.is_large_list(data_type):
+        made = pyarrow.list_ if types.is_list(data_type) else pyarrow.large_list
+        return made(data_type.value_field.with_type(_storable(data_type.value_type)))
     if types.is_map(data_type):
         return pyarrow.map_(_storable(data_type.key_type), _storable(data_type.item_type))
     return data_type
@@ -69,27 +70,10 @@ def delta_type(data_type: pyarrow.DataType) -> str:
 
 
 def delta_schema(schema: pyarrow.Schema) -> Schema:
-    """The columns as Delta has them: microseconds, and times with a zone in UTC."""
-    import pyarrow
+    """The columns as Delta has them."""
     from deltalake import Schema
 
-    fields = [field.with_type(_in_utc(field.type)) for field in schema]
-    return Schema.from_arrow(pyarrow.schema(fields))
-
-
-def _in_utc(data_type: pyarrow.DataType) -> pyarrow.DataType:
-    import pyarrow
-
-    if pyarrow.types.is_timestamp(data_type):
-        # Nanoseconds do not exist in Delta, and UTC has one name of many there.
-        return pyarrow.timestamp("us", data_type.tz and "UTC")
-    if pyarrow.types.is_struct(data_type):
-        fields = [data_type.field(i) for i in range(data_type.num_fields)]
-        return pyarrow.struct([field.with_type(_in_utc(field.type)) for field in fields])
-    if pyarrow.types.is_list(data_type) or pyarrow.types.is_large_list(data_type):
-        value = data_type.value_field
-        return pyarrow.list_(value.with_type(_in_utc(value.type)))
-    return data_type
+    return Schema.from_arrow(storable(schema))
 
 
 def _stored(table: DeltaTable) -> pyarrow.Schema:
