@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONHASHSEED ?= random
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types layers format lock reference bench clean
+.PHONY: help install demo test test-fast lint types layers format lock reference picture bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ lock: install ## resolve requirements.lock again (needs uv)
 
 reference: install ## write the pages of docs that the code itself tells
 	$(BIN)/python tools/reference.py
+
+picture: install ## draw docs/demo.svg from the demo in demo/
+	$(BIN)/python tools/picture.py demo > /dev/null
 
 bench: install ## measure against Apache Spark, DuckDB and Polars; writes .bench/*.json
 	$(BIN)/python -m bench

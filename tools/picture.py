@@ -17,7 +17,7 @@ from headrace.trace.render import print_trace
 from headrace.workspace import open_workspace
 
 #: The picture names no font server: it uses the fonts of the reader.
-PLAIN = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+PLAIN = re.sub(r"@font-face \{\{.*?\}\}|<!--.*?-->", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
 def newest_prediction(location: str) -> str:
@@ -31,10 +31,11 @@ def newest_prediction(location: str) -> str:
 def main(project: Path, target: Path) -> None:
     """Write the picture of a project's status and of one trace."""
     workspace = open_workspace(project)
-    paper = Console(record=True, width=130, highlight=False, force_terminal=True, quiet=False)
+    paper = Console(record=True, width=150, highlight=False, force_terminal=True, quiet=False)
     output.console = lambda: paper
     found = project_status(workspace, load_project(workspace.paths))
     status.show_tables(found.tables)
+    status.show_expectations(found.tables)
     status.show_models(found.models)
     status.show_endpoints(found.endpoints)
     log = workspace.catalog.resolve(found.endpoints[0].table).location or ""
