@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, functions
 
 from headrace.catalog import InvalidNameError, Operation, TableNotFoundError
 from headrace.engine.errors import (
@@ -14,6 +14,7 @@ from headrace.engine.errors import (
     PathNotFoundError,
     StreamOutsidePipelineError,
     TableExistsError,
+    UnsupportedStatementError,
 )
 from headrace.lakehouse import VersionNotFoundError
 
@@ -187,6 +188,11 @@ def test_a_temporary_view_has_no_schema(spark: SparkSession) -> None:
     with pytest.raises(InvalidNameError, match="no schema"):
         spark.sql("CREATE TEMP VIEW gold.t AS SELECT 1 AS id")
     assert spark.table("gold.t").count() == 5
+
+
+def test_functions_that_the_server_would_answer_for_itself(spark: SparkSession) -> None:
+    with pytest.raises(UnsupportedStatementError, match=r"current_schema\(\)"):
+        spark.range(1).select(functions.current_schema()).collect()
 
 
 def test_a_recording_collects_and_may_leave_the_lineage_alone(

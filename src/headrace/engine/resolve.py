@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 READS_OPTION: Final = "headrace.reads"
 
 _MANY_PATHS: Final = 8
+_SESSION_FUNCTIONS: Final = {
+    "current_catalog": "spark.catalog.currentCatalog()",
+    "current_database": "spark.catalog.currentDatabase()",
+    "current_schema": "spark.catalog.currentDatabase()",
+}
 _MOMENT_OPTIONS: Final = {"versionasof", "timestampasof"}
 
 
@@ -149,7 +154,16 @@ class PinningResolver:
         self._others.append(Access(kind="model", name=models.named(uri)))
 
     def function(self, name: str) -> None:
-        """Note the models inside a registered function."""
+        """Note the models inside a registered function.
+
+        Raises:
+            UnsupportedStatementError: its value would be the server's name, not the session's.
+        """
+        instead = _SESSION_FUNCTIONS.get(name.lower())
+        if instead is not None:
+            raise UnsupportedStatementError(
+                f"{name.lower()}()", "the server does not know what USE has said", instead
+            )
         for uri in self._state.functions.get(name.lower(), ()):
             self.model(uri)
 

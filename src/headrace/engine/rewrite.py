@@ -199,11 +199,15 @@ class Rewriter:
         return statement.replaced(name)
 
     def functions(self, statement: sql.Statement) -> None:
-        """Tell the resolver which functions SQL text calls that are not built in."""
+        """Tell the resolver which functions SQL text calls: those of users and of sessions."""
         from sqlglot import exp
 
         for call in statement.tree.find_all(exp.Anonymous):
             self._resolver.function(call.name)
+        for known in statement.tree.find_all(
+            exp.CurrentCatalog, exp.CurrentDatabase, exp.CurrentSchema
+        ):
+            self._resolver.function(known.sql_name())
 
     def _expression(self, text: str) -> None:
         """SQL text of one expression: its functions; a subquery in it would hide its tables."""
