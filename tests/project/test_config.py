@@ -40,6 +40,16 @@ def test_the_small_project_is_valid(make_project: Make) -> None:
         ("training/failure.py:train", "training/failure.py:trian", 'did you mean "train"?'),
         ("model: failure@production, key", "model: failur@production, key", "no model"),
         ("pipeline: spark-pipeline.yml", "pipeline: spark.yml", "does not exist"),
+        ("failure: {model: failure@production, key", "failure: {model: failure, key", "neither"),
+        ("failure: {model: failure@production, key", "Fail/ure: {model: failure/1, key", "form"),
+        (
+            "failure_predictions: {model: failure@production,",
+            "failure_predictions: {model: failure@,",
+            "neither name@alias nor name/version",
+        ),
+        ("gold.failure_predictions:", '"gold..x":', "not a table name"),
+        ("table: gold.features", "table: a.b.c.d", "not a table name"),
+        ("key: [device_id, hour]}", "key: [hour], columns: [hour]}", "more than once"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(
@@ -65,10 +75,14 @@ def test_a_mistake_is_named_with_its_line(
         ("", 1, "must be a mapping"),
         ("name: *nothing\n", 1, "undefined alias"),
         ("name: x\n\tb: 1\n", 2, "cannot start any token"),
+        ("name: x\n? [a, b]\n: c\n", 2, "unhashable key"),
+        ("name: !!python/name:os.system x\n", 1, "could not determine a constructor"),
+        ("name: &x {y: *x}\n", 1, "inside its own anchor"),
+        ("name: 2026-13-45\n", None, "a value cannot be read"),
     ],
 )
 def test_malformed_yaml_is_named_with_its_line(
-    tmp_path: Path, text: str, line: int, said: str
+    tmp_path: Path, text: str, line: int | None, said: str
 ) -> None:
     path = tmp_path / "headrace.yaml"
     path.write_text(text)

@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from headrace.catalog import TableName
 from headrace.errors import HeadraceError, did_you_mean
 from headrace.pipeline.spec import Expectations
 from headrace.project.yaml_lines import LinedYaml, Location, load
 from headrace.promotion.spec import GateSpec
+from headrace.registry.reference import PinnedModel
 from headrace.scoring.spec import PredictionSpec
 from headrace.serving.spec import EndpointSpec
 from headrace.settings import InvalidSettingError, Paths, setting
@@ -34,10 +36,16 @@ class PredictionEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(description="name@alias or name/version")
+    model: PinnedModel = Field(description="name@alias or name/version")
     table: str = Field(description="the table to score")
     key: list[str] = Field(default_factory=list, description="columns that identify a row")
     columns: list[str] = Field(default_factory=list, description="input columns to carry along")
+
+    def spec(self, output: str) -> PredictionSpec:
+        """The entry as the scoring knows it, for the table that is written."""
+        return PredictionSpec(
+            table=output, model=self.model, input=self.table, key=self.key, columns=self.columns
+        )
 
 
 class Project(BaseModel):
@@ -74,16 +82,7 @@ class Project(BaseModel):
 
     def prediction_specs(self) -> list[PredictionSpec]:
         """The batch predictions, in the order of the file."""
-        return [
-            PredictionSpec(
-                table=output,
-                model=entry.model,
-                input=entry.table,
-                key=entry.key,
-                columns=entry.columns,
-            )
-            for output, entry in self.predictions.items()
-        ]
+        return [entry.spec(table) for table, entry in self.predictions.items()]
 
 
 class InvalidProjectError(HeadraceError):
@@ -181,6 +180,8 @@ def _with_names(data: dict[str, Any]) -> dict[str, Any]:
 
 def _describe(document: LinedYaml, detail: dict[str, Any]) -> tuple[int | None, str]:
     location: Location = tuple(detail["loc"])
+    if location[0] in _NAMED and len(location) > 2 and location[2] == _NAMED[str(location[0])]:
+        location = location[:2]  # the name is the key that the entry stands under
     place = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
         present = _at(document.data, location[:-1])
@@ -189,6 +190,8 @@ def _describe(document: LinedYaml, detail: dict[str, Any]) -> tuple[int | None, 
         message = f'"{place}" is not a known key' + (f"; {hint}" if hint else "")
     elif detail["type"] == "missing":
         message = f'"{place}" is missing'
+    elif detail["type"] == "string_pattern_mismatch":
+        message = f'"{place}": "{detail["input"]}" is not of the form {detail["ctx"]["pattern"]}'
     else:
         message = f'"{place}": {detail["msg"].removeprefix("Value error, ")}'
     return document.line(location), message
@@ -235,6 +238,17 @@ def _dangling(paths: Paths, project: Project, document: LinedYaml) -> list[tuple
         problem(f'the pipeline spec "{project.pipeline}" does not exist', "pipeline")
     if project.expectations and not project.pipeline:
         problem("expectations need a pipeline", "expectations")
+    for location, table in _table_names(project):
+        try:
+            TableName.parse(table)
+        except HeadraceError as error:
+            problem(f"{error.what} {error.why or ''}".strip(), *location)
+    for table, entry in project.predictions.items():
+        try:
+            entry.spec(table)
+        except ValidationError as error:
+            for detail in error.errors():
+                problem(detail["msg"].removeprefix("Value error, "), "predictions", table)
     for name, model in project.models.items():
         text = _missing_function(paths.root, model.train)
         if text:
@@ -252,6 +266,16 @@ def _dangling(paths: Paths, project: Project, document: LinedYaml) -> list[tuple
             text = f'no model "{model_name}" in this file' + (f"; {hint}" if hint else "")
             problem(text, *location)
     return problems
+
+
+def _table_names(project: Project) -> list[tuple[Location, str]]:
+    """Every name of a table in the file, and where it stands."""
+    return [
+        *((("expectations", table), table) for table in project.expectations),
+        *((("models", name, "table"), model.table) for name, model in project.models.items()),
+        *((("predictions", table), table) for table in project.predictions),
+        *((("predictions", t, "table"), entry.table) for t, entry in project.predictions.items()),
+    ]
 
 
 def _missing_function(root: Path, reference: str) -> str | None:

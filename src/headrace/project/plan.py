@@ -247,22 +247,22 @@ def _judge_model(desired: Desired, name: str) -> Freshness:
 
 
 def _judge_endpoint(desired: Desired, name: str) -> Freshness:
-    from headrace.registry import AliasNotFoundError, ModelNotFoundError
+    from headrace.registry import AliasNotFoundError, ModelNotFoundError, ModelVersionNotFoundError
     from headrace.serving import deployment_freshness
 
     try:
         return deployment_freshness(desired.workspace, desired.project.endpoints[name])
-    except (AliasNotFoundError, ModelNotFoundError) as missing:
+    except (AliasNotFoundError, ModelNotFoundError, ModelVersionNotFoundError) as missing:
         return Freshness(True, missing.what)
 
 
 def _judge_predictions(desired: Desired, name: str) -> Freshness:
-    from headrace.registry import AliasNotFoundError, ModelNotFoundError
+    from headrace.registry import AliasNotFoundError, ModelNotFoundError, ModelVersionNotFoundError
     from headrace.scoring import scoring_freshness
 
     try:
         return scoring_freshness(desired.workspace, prediction_spec(desired.project, name))
-    except (AliasNotFoundError, ModelNotFoundError) as missing:
+    except (AliasNotFoundError, ModelNotFoundError, ModelVersionNotFoundError) as missing:
         return Freshness(True, missing.what)
 
 

@@ -55,6 +55,7 @@ def load(path: Path) -> LinedYaml:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
     except UnicodeDecodeError as error:
         raise MalformedYamlError(path, None, f"not UTF-8 text: {error.reason}") from error
     except yaml.MarkedYAMLError as error:
@@ -64,11 +65,15 @@ def load(path: Path) -> LinedYaml:
         ) from error
     except yaml.YAMLError as error:
         raise MalformedYamlError(path, None, str(error)) from error
+    except ValueError as error:
+        raise MalformedYamlError(path, None, f"a value cannot be read: {error}") from error
     if not isinstance(node, yaml.MappingNode):
         raise MalformedYamlError(path, 1, "the file must be a mapping such as `name: my-project`")
     lines: dict[Location, int] = {}
-    _walk(path, node, (), lines)
-    data = yaml.safe_load(text)
+    try:
+        _walk(path, node, (), lines)
+    except RecursionError:
+        raise MalformedYamlError(path, 1, "an alias stands inside its own anchor") from None
     return LinedYaml(data, lines)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from headrace.registry.reference import PinnedModel
 
 #: Columns that every table of predictions has beside its key and the model's own columns.
 RECORD_COLUMNS: Final = (
@@ -20,8 +21,6 @@ RECORD_COLUMNS: Final = (
     "scored_at",
     "row_digest",
 )
-
-_REFERENCE = re.compile(r"[^@/\s:]+(@[^@/\s:]+|/[1-9]\d*)")
 
 
 class PredictionSpec(BaseModel):
@@ -39,17 +38,10 @@ class PredictionSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: str = Field(min_length=1)
-    model: str
+    model: PinnedModel
     input: str = Field(min_length=1)
     key: list[str] = Field(default_factory=list)
     columns: list[str] = Field(default_factory=list)
-
-    @field_validator("model")
-    @classmethod
-    def _model_names_a_version(cls, value: str) -> str:
-        if not _REFERENCE.fullmatch(value):
-            raise ValueError(f'"{value}" is neither name@alias nor name/version')
-        return value
 
     @model_validator(mode="after")
     def _columns_are_distinct(self) -> PredictionSpec:

@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from headrace.registry.reference import PinnedModel
+
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
@@ -95,7 +97,7 @@ class EndpointSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="name of the endpoint")
-    model: str = Field(description="name@alias or name/version")
+    model: PinnedModel = Field(description="name@alias or name/version")
     key: list[str] = Field(
         default_factory=list, description="columns of a request that keep a caller on one version"
     )
