@@ -38,12 +38,18 @@ def echo_json(value: Any) -> None:
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = ""
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: str = "",
+    whole: str = "",
 ) -> None:
     """Print a titled table.
 
     Args:
         right: comma separated names of the columns to align right.
+        whole: those whose cells stay on one line where others can be folded instead.
     """
     from rich import box
     from rich.table import Table
@@ -59,7 +65,12 @@ def table(
         out.print(Text(f"{title}: none", style="bold"), end="\n\n")
         return
     for column in columns:
-        drawn.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        drawn.add_column(
+            column,
+            justify="right" if column in numeric else "left",
+            overflow="fold",
+            no_wrap=column in whole.split(","),
+        )
     for row in cells:
         drawn.add_row(*row)
     out.print(drawn)

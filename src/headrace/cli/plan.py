@@ -51,6 +51,7 @@ def command(names: tuple[str, ...], conf: dict[str, str], as_json: bool) -> None
             )
             for step in plan.steps
         ],
+        whole="name",
     )
     if plan.stale:
         of_all = counted(len(plan.steps), "step")
