@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -13,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.modelling import ModelProject, feature_rows
+from tests.modelling import ModelProject, feature_rows, make_model_project
 
 from headrace import lakehouse
 from headrace.tracking import TrainedModel, last_trained, load_model, store, train
 from headrace.tracking.errors import (
+    DiskFullError,
     ModelCannotPredictError,
     TrainingFailedError,
     TrainingSourceError,
@@ -425,6 +428,46 @@ def test_a_training_that_fails_leaves_a_failed_run_with_the_reason(
     assert record.error == newest.data.tags["headrace.error"]
     assert last_trained(models.workspace, "broken") is None
     assert mlflow.active_run() is None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of eight megabytes."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(mount)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no right to mount a file system")
+    yield mount
+    # Lazily: MLflow keeps its connections to the database for the life of the process.
+    subprocess.run(["umount", "--lazy", str(mount)], check=True)
+
+
+@pytest.mark.parametrize("left", [60_000, 200_000])
+def test_a_full_disk_is_told_and_a_later_training_succeeds(
+    small_disk: Path, capfd: pytest.CaptureFixture[str], left: int
+) -> None:
+    project = make_model_project(small_disk / "project", feature_rows(400))
+    try:
+        first = train(project.workspace, project.spec())
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - left))
+        with pytest.raises(DiskFullError, match="the disk is full"):
+            train(project.workspace, project.spec(seed=8))
+        assert "Traceback" not in capfd.readouterr().err
+        kept = last_trained(project.workspace, "failure")
+        assert kept is not None
+        assert kept.run_id == first.run_id
+        ballast.unlink()
+        second = train(project.workspace, project.spec(seed=8))
+        client = project.workspace.mlflow()
+        experiment = client.get_experiment_by_name("failure")
+        runs = client.search_runs([experiment.experiment_id])
+        ended = {run.info.run_id: run.info.status for run in runs}
+        assert ended[second.run_id] == "FINISHED"
+        assert "RUNNING" not in ended.values()
+    finally:
+        project.workspace.close()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 
 from headrace.errors import HeadraceError, did_you_mean
@@ -204,6 +205,28 @@ class UnsupportedModelError(TrainingError):
             why=why,
             next="return a fitted scikit-learn, LightGBM or XGBoost model, or an "
             "mlflow.pyfunc.PythonModel",
+        )
+
+
+def no_space(error: BaseException) -> bool:
+    """Whether the file system or the database says that the disk is full."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "database or disk is full" in str(error)  # SQLite, wrapped by whoever asked it
+
+
+class DiskFullError(TrainingError):
+    """No space is left for the files or the record of a run."""
+
+    code = "disk_full"
+
+    def __init__(self, model: str, where: str, error: BaseException) -> None:
+        self.model = model
+        super().__init__(
+            f"Model {model} was not trained: the disk is full.",
+            where=where,
+            why=f"{str(error).splitlines()[0]}; its earlier versions are as they were",
+            next="free some space, then type: headrace run",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +26,16 @@ def on_store(workspace: Workspace) -> Iterator[MlflowClient]:
 
     saved = {name: os.environ.get(name) for name in _VARIABLES}
     before = tracking._tracking_uri, registry._registry_uri
+    # It writes a stack trace of each error of the database, and raises the error as well.
+    log = logging.getLogger("mlflow.store.db.utils")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(workspace.tracking_uri)
     mlflow.set_registry_uri(workspace.tracking_uri)
     try:
         yield client
     finally:
+        log.setLevel(level)
         mlflow.set_tracking_uri(before[0])
         mlflow.set_registry_uri(before[1])
         for name, value in saved.items():

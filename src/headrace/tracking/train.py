@@ -27,7 +27,12 @@ from headrace.tracking.code import (
 )
 from headrace.tracking.data import Source as Table
 from headrace.tracking.data import TrainingData, pin, prepare
-from headrace.tracking.errors import TrainingFailedError, UnsupportedModelError
+from headrace.tracking.errors import (
+    DiskFullError,
+    TrainingFailedError,
+    UnsupportedModelError,
+    no_space,
+)
 from headrace.tracking.evaluation import check_labels, measure, predicted, scores
 from headrace.tracking.flavor import Logged, log_model
 from headrace.tracking.holdout import freeze
@@ -197,16 +202,14 @@ def _run(
     source: Source,
     lock: environment.Lock,
 ) -> Iterator[str]:
-    """An MLflow run with its record; both end as what happened inside."""
-    import mlflow
+    """An MLflow run with its record; both end as what happened inside.
 
-    nested = mlflow.active_run() is not None
-    experiment = experiment_id(workspace, spec.name)
-    with mlflow.start_run(
-        experiment_id=experiment, run_name=new_id(spec.name)[:-12], nested=nested
-    ) as run:
-        run_id = run.info.run_id
-        with alive(workspace.paths, run_id):
+    Raises:
+        DiskFullError: no space was left, for the run's files or for its record.
+    """
+    cause: BaseException | None = None
+    try:
+        with _mlflow_run(workspace, spec) as run_id, alive(workspace.paths, run_id):
             store.start(
                 workspace.store,
                 TrainingRecord(
@@ -226,16 +229,35 @@ def _run(
             try:
                 yield run_id
             except BaseException as error:
-                reason = str(error) if isinstance(error, HeadraceError) else repr(error)
-                mlflow.set_tag("headrace.error", reason[:4000])
-                store.finish(
-                    workspace.store,
-                    run_id,
-                    status="failed",
-                    error=reason,
-                    finished_at=clock.now(),
-                )
+                cause = error
+                _failed(workspace, run_id, error)
                 raise
+    except Exception as error:
+        # What failed inside tells more than that its run could not be ended after it; the next
+        # training ends that run.
+        first = error if cause is None else cause
+        if no_space(first) or no_space(error):
+            raise DiskFullError(spec.name, str(workspace.paths.root), first) from error
+        raise first  # noqa: B904  # itself, or what it hides
+
+
+@contextmanager
+def _mlflow_run(workspace: Workspace, spec: TrainingSpec) -> Iterator[str]:
+    import mlflow
+
+    nested = mlflow.active_run() is not None
+    experiment = experiment_id(workspace, spec.name)
+    name = new_id(spec.name)[:-12]
+    with mlflow.start_run(experiment_id=experiment, run_name=name, nested=nested) as run:
+        yield run.info.run_id
+
+
+def _failed(workspace: Workspace, run_id: str, error: BaseException) -> None:
+    import mlflow
+
+    reason = str(error) if isinstance(error, HeadraceError) else repr(error)
+    mlflow.set_tag("headrace.error", reason[:4000])
+    store.finish(workspace.store, run_id, status="failed", error=reason, finished_at=clock.now())
 
 
 def _read(job: _Job) -> Any:
