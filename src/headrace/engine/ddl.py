@@ -92,6 +92,10 @@ class Names:
         if table.declared is not None:
             self._create_empty(table, found, table.declared, draft)
             return
+        self._create_filled(table, found, draft)
+
+    def _create_filled(self, table: NewTable, found: target.Target, draft: Draft) -> None:
+        """A table of the rows of a query."""
         if table.rows is None:
             raise UnsupportedStatementError(
                 "CREATE TABLE without columns",
