@@ -76,6 +76,9 @@ class Engine:
         builder.add_interceptor(make_interceptor(execute.Executor(self._state, self._client)))
         os.environ["SPARK_REMOTE"] = address
         self._session = SparkSession.builder.channelBuilder(builder).create()
+        if name == "sail":
+            _ = self._session.version  # an answer of the server
+            sail.leave_interrupts_to_python()
 
     @contextmanager
     def recording(

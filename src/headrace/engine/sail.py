@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,17 @@ def address() -> str:
         if _running is None or _running[0] != os.getpid():
             _running = (os.getpid(), *_start())
         return _running[2]
+
+
+def leave_interrupts_to_python() -> None:
+    """Take SIGINT back from Sail, which would stop at it; what Ctrl-C unwinds needs the server.
+
+    A client whose server is gone asks again for minutes, also when the process ends. To be called
+    once the server has answered: it takes the signal when it begins to serve, not before.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 def _start() -> tuple[SparkConnectServer, str]:
