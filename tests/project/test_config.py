@@ -41,7 +41,7 @@ def test_the_small_project_is_valid(make_project: Make) -> None:
         ("model: failure@production, key", "model: failur@production, key", "no model"),
         ("pipeline: spark-pipeline.yml", "pipeline: spark.yml", "does not exist"),
         ("failure: {model: failure@production, key", "failure: {model: failure, key", "neither"),
-        ("failure: {model: failure@production, key", "Fail/ure: {model: failure/1, key", "form"),
+        ("failure: {model: failure@production, key", "Fail/it: {model: failure/1, key", "form"),
         (
             "failure_predictions: {model: failure@production,",
             "failure_predictions: {model: failure@,",
