@@ -216,7 +216,9 @@ def test_column_that_vanished_upstream(counted: Project) -> None:
 
 
 def test_failure_while_running(counted: Project) -> None:
-    counted.python(COUNTS.replace(".count()", ".agg(F.raise_error(F.lit('no')).cast('int').alias('n'))"))
+    counted.python(
+        COUNTS.replace(".count()", ".agg(F.raise_error(F.lit('no')).cast('int').alias('n'))")
+    )
     with pytest.raises(RefreshError, match="could not be refreshed"):
         counted.run()
     assert not lakehouse.exists(counted.location("gold.counts"))

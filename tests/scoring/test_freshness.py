@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -61,6 +62,16 @@ def test_a_dropped_table_is_made_again(scored: Scored) -> None:
     scored.workspace.catalog.drop(scored.spec.table)
     assert reason(scored) == f"main.{scored.spec.table} is gone"
     assert score(scored.workspace, scored.spec).scored == 10
+    assert reason(scored) is None
+
+
+def test_an_input_that_was_dropped_and_made_again_is_scored_again(scored: Scored) -> None:
+    score(scored.workspace, scored.spec)
+    shutil.rmtree(str(scored.workspace.catalog.resolve(scored.spec.input).location))
+    scored.write_input(rows(7))
+    assert reason(scored) == f"input main.gold.{scored.name} was dropped and made again"
+    score(scored.workspace, scored.spec)
+    assert len(scored.predictions()) == 7
     assert reason(scored) is None
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -45,3 +46,11 @@ def test_each_thing_that_makes_a_model_stale_is_named(
 
     project.put(feature_rows(500))
     assert reason() == "table main.gold.features moved from version 0 to 1"
+
+    train(project.workspace, project.spec())
+    assert reason() is None
+    location = project.workspace.catalog.location_for("gold.features")
+    shutil.rmtree(location)
+    project.put(feature_rows(400))
+    project.put(feature_rows(500))
+    assert reason() == "table main.gold.features was dropped and made again"

@@ -49,11 +49,15 @@ def judge(workspace: Workspace, spec: PredictionSpec, version: ModelVersion) -> 
     if last.spec_digest != spec.digest():
         return Freshness(True, f"the settings of {spec.table} changed")
     entry = workspace.catalog.resolve(spec.input)
-    newest = lakehouse.latest_version(entry.location) if entry.location else None
-    if newest != last.input_version:
+    if not (entry.location and lakehouse.exists(entry.location)):
+        return Freshness(True, f"input {entry.name} is gone")
+    newest = lakehouse.history(entry.location, limit=1)[0]
+    if newest.version != last.input_version:
         return Freshness(
-            True, f"input {entry.name} moved from version {last.input_version} to {newest}"
+            True, f"input {entry.name} moved from version {last.input_version} to {newest.version}"
         )
+    if newest.timestamp > last.started_at:
+        return Freshness(True, f"input {entry.name} was dropped and made again")
     return _output_freshness(workspace, table, last.version)
 
 

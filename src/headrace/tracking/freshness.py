@@ -27,14 +27,15 @@ def training_freshness(workspace: Workspace, spec: TrainingSpec) -> Freshness:
     if record is None:
         return Freshness(True, "never trained")
     entry = workspace.catalog.find(spec.table)
-    version = lakehouse.latest_version(entry.location) if entry and entry.location else None
-    if entry is None or version is None:
+    if not (entry and entry.location and lakehouse.exists(entry.location)):
         return Freshness(True, f"table {spec.table} is not there yet")
-    name = str(entry.name)
-    if name == record.table_name and version != record.table_version:
+    name, newest = str(entry.name), lakehouse.history(entry.location, limit=1)[0]
+    if name == record.table_name and newest.version != record.table_version:
         return Freshness(
-            True, f"table {name} moved from version {record.table_version} to {version}"
+            True, f"table {name} moved from version {record.table_version} to {newest.version}"
         )
+    if newest.timestamp > record.started_at:
+        return Freshness(True, f"table {name} was dropped and made again")
     if spec.digest != record.spec_digest:
         old, new = json.loads(record.spec), json.loads(spec.canonical())
         changed = sorted(key for key in new if new[key] != old.get(key))
@@ -43,4 +44,4 @@ def training_freshness(workspace: Workspace, spec: TrainingSpec) -> Freshness:
         return Freshness(True, f"code of {spec.file} or of a module that it imports changed")
     if environment.lock().digest != record.environment_digest:
         return Freshness(True, "installed packages changed")
-    return Freshness(False, f"trained on {name} version {version}")
+    return Freshness(False, f"trained on {name} version {newest.version}")
