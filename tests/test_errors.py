@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import inspect
 import pkgutil
 from importlib import import_module
@@ -7,7 +8,7 @@ from importlib import import_module
 import pytest
 
 import headrace
-from headrace.errors import HeadraceError, did_you_mean
+from headrace.errors import HeadraceError, did_you_mean, is_disk_full
 
 
 def every_error() -> list[type[HeadraceError]]:
@@ -62,3 +63,18 @@ def test_no_two_errors_share_a_code() -> None:
     for kind in every_error():
         if "code" in vars(kind):
             assert codes.setdefault(kind.code, kind.__name__) == kind.__name__
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "quota"), True),
+        (OSError(errno.ENOENT, "No such file"), False),
+        (RuntimeError("Generic error: No space left on device (os error 28)"), True),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), True),
+        (RuntimeError("the table is full of rows"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_number_and_by_words(error: Exception, full: bool) -> None:
+    assert is_disk_full(error) is full

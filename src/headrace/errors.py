@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from typing import Final
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_WORDS: Final = (
+    "no space left on device", "disk quota exceeded", "file too large", "disk is full",
+)  # fmt: skip
 
 
 class HeadraceError(Exception):
@@ -63,3 +70,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f'did you mean "{close[0]}"?' if close else None
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that no space is left: by its number, or in a library's words."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    text = str(error).lower()
+    return any(words in text for words in _FULL_WORDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
+from headrace.errors import is_disk_full
 from headrace.lakehouse.errors import (
     CorruptTableError,
     NotADeltaTableError,
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _ODD = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]{}<>|^*`\"\\\n]")
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
 _SCHEMA_WORDS = ("cast error", "partition column(s) not found", "cannot cast")
 _MISSING_WORDS = ("not found", "no such file", "notfound")
 _DAMAGE_WORDS = (
@@ -83,7 +81,7 @@ def delta_errors(location: Path) -> Iterator[None]:
     except TableNotFoundError as error:
         raise NotADeltaTableError(str(location), _first_line(error)) from error
     except (DeltaError, OSError, ValueError) as error:
-        if is_conflict(error) and not _is_full(error):
+        if is_conflict(error) and not is_disk_full(error):
             raise
         raise _translated(location, error) from error
     except Exception as error:
@@ -95,19 +93,13 @@ def delta_errors(location: Path) -> Iterator[None]:
 
 def _translated(location: Path, error: Exception) -> Exception:
     text = str(error).lower()
-    if _is_full(error):
+    if is_disk_full(error):
         return StorageFullError(str(location), _first_line(error))
     if any(word in text for word in _SCHEMA_WORDS):
         return TableSchemaError(str(location), _first_line(error))
     if any(word in text for word in (*_MISSING_WORDS, *_DAMAGE_WORDS)):
         return CorruptTableError(str(location), _first_line(error))
     return StorageError(str(location), _first_line(error))
-
-
-def _is_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return True
-    return any(word in str(error).lower() for word in _FULL_WORDS)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from headrace import lakehouse
 from headrace.engine.errors import UnreadableFileError
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, is_disk_full
 from headrace.lakehouse import StorageFullError
 from headrace.pipeline import graph
 from headrace.pipeline.errors import (
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from headrace.pipeline.elements import Location
     from headrace.pipeline.graph import Dataset
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large", "disk is full")
 _MISSING_COLUMN = (
     re.compile(r"attribute ObjectName\(\[(?P<parts>.*?)\]\) is missing from the schema"),
     re.compile(r"No field named (?P<parts>[\w.\"`]+)"),
@@ -90,7 +87,7 @@ def full_disk(context: Context, dataset: Dataset) -> Iterator[None]:
     except StorageFullError as error:
         raise DiskFullError(dataset.name, error.location, error.why or error.what) from error
     except (OSError, OperationalError) as error:
-        if getattr(error, "errno", None) not in _FULL and not _says_full(str(error)):
+        if not is_disk_full(error):
             raise
         raise _disk_full(context, dataset, first_line(error)) from error
 
@@ -119,7 +116,7 @@ def _explain(
     context: Context, dataset: Dataset, raw: Sequence[str], error: Exception
 ) -> HeadraceError:
     reason = first_line(error)
-    if _says_full(str(error)):
+    if is_disk_full(error):
         return _disk_full(context, dataset, reason)
     location = user_location(error, context.root) or _place(dataset)
     column = _missing_column(str(error))
@@ -131,10 +128,6 @@ def _explain(
         if why is not None:
             return CorruptFileError(dataset.name, path, why, streaming=path in raw)
     return RefreshError(dataset.name, location, reason)
-
-
-def _says_full(text: str) -> bool:
-    return any(word in text.lower() for word in _FULL_WORDS)
 
 
 def _disk_full(context: Context, dataset: Dataset, reason: str) -> DiskFullError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Sequence
 
 from headrace.errors import HeadraceError, did_you_mean
@@ -206,13 +205,6 @@ class UnsupportedModelError(TrainingError):
             next="return a fitted scikit-learn, LightGBM or XGBoost model, or an "
             "mlflow.pyfunc.PythonModel",
         )
-
-
-def no_space(error: BaseException) -> bool:
-    """Whether the file system or the database says that the disk is full."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return "database or disk is full" in str(error)  # SQLite, wrapped by whoever asked it
 
 
 class DiskFullError(TrainingError):

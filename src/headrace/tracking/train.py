@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import clock
 from headrace.crash import crash_point
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, is_disk_full
 from headrace.ids import new_id
 from headrace.tracking import environment, store
 from headrace.tracking.code import (
@@ -31,7 +31,6 @@ from headrace.tracking.errors import (
     DiskFullError,
     TrainingFailedError,
     UnsupportedModelError,
-    no_space,
 )
 from headrace.tracking.evaluation import check_labels, measure, predicted, scores
 from headrace.tracking.flavor import Logged, log_model
@@ -236,7 +235,7 @@ def _run(
         # What failed inside tells more than that its run could not be ended after it; the next
         # training ends that run.
         first = error if cause is None else cause
-        if no_space(first) or no_space(error):
+        if is_disk_full(first) or is_disk_full(error):
             raise DiskFullError(spec.name, str(workspace.paths.root), first) from error
         raise first  # noqa: B904  # itself, or what it hides
 
