@@ -191,12 +191,15 @@ def test_two_runs_at_once_one_is_refused(make_project: Make) -> None:
     while not (lock.exists() and "process" in lock.read_text()):
         assert time.monotonic() < deadline, "the first run never took the lock"
         time.sleep(0.05)
+    facts = json.loads(small.run("status", "--json").stdout)
+    assert f"process {first.pid} " in facts["run_in_progress"]
     second = small.run("run", check=False)
     assert second.returncode == 1
     assert "Another run of this project is in progress" in second.stderr
     assert str(first.pid) in second.stderr
     out, err = first.communicate(timeout=300)
     assert first.returncode == 0, out + err
+    assert json.loads(small.run("status", "--json").stdout)["run_in_progress"] is None
 
 
 #: One in each stage; the packages' own tests go through the others.
@@ -219,6 +222,7 @@ def test_killed_at_a_point_a_rerun_ends_in_the_same_state(
     small = make_project()
     killed = small.run("run", check=False, HEADRACE_CRASH_AT=point)
     assert killed.returncode == 137, killed.stdout + killed.stderr
+    assert "was killed" in small.run("status").stdout
     small.run("run")
     assert_same(state(undisturbed.root), state(small.root))
 

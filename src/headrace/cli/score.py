@@ -24,8 +24,8 @@ def command(tables: tuple[str, ...], full: bool, as_json: bool) -> None:
     Rows whose input and model did not change keep their prediction.
     """
     from headrace.cli.output import echo_json, table, working
-    from headrace.project.apply import run_lock
     from headrace.project.config import load_project
+    from headrace.project.lock import run_lock
     from headrace.scoring import score
     from headrace.workspace import open_workspace
 

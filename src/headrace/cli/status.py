@@ -36,7 +36,7 @@ def command(as_json: bool) -> None:
     show_expectations(found.tables)
     show_models(found.models)
     show_endpoints(found.endpoints)
-    _show_run(found.last_run)
+    _show_run(found.last_run, found.run_holder)
 
 
 def show_tables(tables: Sequence[TableStatus]) -> None:
@@ -147,13 +147,16 @@ def show_endpoints(endpoints: Sequence[EndpointStatus]) -> None:
             click.echo(f"{endpoint.name} is down.  Next:  headrace up")
 
 
-def _show_run(run: RunRecord | None) -> None:
+def _show_run(run: RunRecord | None, holder: str | None) -> None:
+    if holder is not None:
+        click.echo(f"A run is in progress ({holder}).")
+        return
     if run is None:
         click.echo("Never run.  Next:  headrace run")
         return
     when = run.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     if run.state == "running":
-        click.echo(f"A run that began {when} is in progress or was killed.  Next:  headrace run")
+        click.echo(f"The last run ({when}) was killed.  Next:  headrace run")
     elif run.state == "failed":
         failed = [step for step, state, _ in run.steps if state == "failed"]
         click.echo(f"The last run ({when}) failed at {', '.join(failed)}.  Next:  headrace run")

@@ -7,23 +7,17 @@ people (``headrace status``).
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from headrace.clock import iso, now
 from headrace.errors import HeadraceError
 from headrace.ids import new_id
 from headrace.project import store
+from headrace.project.lock import run_lock
 from headrace.project.plan import Desired, Kind, Plan, Step, prediction_spec
 from headrace.registry import AliasNotFoundError
-
-if TYPE_CHECKING:
-    from headrace.settings import Paths
 
 State = Literal["done", "fresh", "failed", "blocked"]
 
@@ -76,22 +70,6 @@ class Run:
         return tuple(o for o in self.outcomes if o.state == "done")
 
 
-class RunInProgressError(HeadraceError):
-    """Another process runs this project."""
-
-    code = "run_in_progress"
-    status = 409
-
-    def __init__(self, paths: Paths, holder: str) -> None:
-        self.holder = holder
-        super().__init__(
-            "Another run of this project is in progress.",
-            where=str(paths.root),
-            why=f"the lock is held by {holder}" if holder else "the lock is held",
-            next="wait for it to end, then type: headrace run",
-        )
-
-
 class StepError(HeadraceError):
     """A step ended with an error that nobody foresaw; it is the ``__cause__``."""
 
@@ -108,28 +86,6 @@ class StepError(HeadraceError):
             why=f"{type(error).__name__}: {lines[0]}",
             next=f"headrace run {step.name} --debug, for the stack trace",
         )
-
-
-@contextmanager
-def run_lock(paths: Paths) -> Iterator[None]:
-    """Hold the project for one run. The kernel releases the lock when the process ends.
-
-    Raises:
-        RunInProgressError: another process holds it.
-    """
-    paths.make()
-    descriptor = os.open(paths.run_lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 200).decode(errors="replace").strip()
-            raise RunInProgressError(paths, holder) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} since {iso(now())}".encode())
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def apply(desired: Desired, plan: Plan, observer: Observer, *, full: bool = False) -> Run:

@@ -10,6 +10,7 @@ from headrace import lakehouse
 from headrace.clock import iso
 from headrace.pipeline.store import latest_counts
 from headrace.project import store
+from headrace.project.lock import run_holder
 from headrace.promotion import last_verdict
 from headrace.registry import champion, versions
 from headrace.serving import endpoint_names, endpoint_status
@@ -61,6 +62,7 @@ class Status:
     models: tuple[ModelStatus, ...]
     endpoints: tuple[EndpointStatus, ...]
     last_run: store.RunRecord | None
+    run_holder: str | None
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain values."""
@@ -89,6 +91,7 @@ class Status:
             ],
             "endpoints": [endpoint.as_json() for endpoint in self.endpoints],
             "last_run": self._run_json(),
+            "run_in_progress": self.run_holder,
         }
 
     def _run_json(self) -> dict[str, Any] | None:
@@ -116,6 +119,7 @@ def status(workspace: Workspace, project: Project) -> Status:
         models=tuple(_model(workspace, name) for name in project.models),
         endpoints=tuple(endpoint_status(workspace, name) for name in endpoint_names(workspace)),
         last_run=store.last_run(workspace.store),
+        run_holder=run_holder(workspace.paths),
     )
 
 
