@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -247,10 +248,9 @@ def read_token(paths: Paths) -> Secret:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
         try:
-            os.link(fresh, paths.token_file)
-        except FileExistsError:
-            # Another process made it first: its token is the project's.
-            pass
+            # If another process made it first, its token is the project's.
+            with suppress(FileExistsError):
+                os.link(fresh, paths.token_file)
         finally:
             fresh.unlink()
     return Secret(paths.token_file.read_text().strip())
