@@ -242,3 +242,9 @@ def test_killed_at_a_random_moment_a_rerun_ends_in_the_same_state(
         process.wait()
     small.run("run")
     assert_same(state(undisturbed.root), state(small.root))
+
+
+def test_a_pipe_gets_one_plain_line_a_step(undisturbed: Any) -> None:
+    shown = undisturbed.run("run").stdout.splitlines()
+    assert [line.split()[0] for line in shown[:7]] == [f"{n}/7" for n in range(1, 8)]
+    assert not any("\x1b" in line for line in shown)

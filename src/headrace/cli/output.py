@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
+    from rich.table import Table
 
     from headrace.project import Plan
 
@@ -156,26 +157,39 @@ class StepPrinter:
             self._status.stop()
             self._status = None
         self._ended += 1
+        count = f"{self._ended:>{len(str(self._total))}}/{self._total}"
+        seconds = f"{outcome.seconds:.1f} s" if outcome.seconds >= 0.05 else ""
+        if self._out.is_terminal:
+            self._out.print(self._row(outcome, count, seconds))
+        else:
+            step = outcome.step
+            self._out.print(
+                f"{count} {outcome.state:<7} {step.kind:<{self._kind}} {step.name:<{self._name}} "
+                f"{seconds:>6} {outcome.message}",
+                markup=False,
+                soft_wrap=True,
+            )
+        if outcome.error is not None:
+            self._error(outcome.error)
+
+    def _row(self, outcome: Any, count: str, seconds: str) -> Table:
+        """A grid of one row: a message that is too long goes on below itself."""
         from rich.table import Table
         from rich.text import Text
 
-        seconds = f"{outcome.seconds:.1f} s" if outcome.seconds >= 0.05 else ""
-        # A grid of one row: a message that is too long goes on below itself.
         line = Table.grid(padding=(0, 1, 0, 0))
         for width in (len(str(self._total)) * 2 + 1, 7, self._kind, self._name):
             line.add_column(min_width=width, no_wrap=True)
         line.add_column(min_width=6, no_wrap=True, justify="right")
         line.add_row(
-            Text(f"{self._ended:>{len(str(self._total))}}/{self._total}", style="dim"),
+            Text(count, style="dim"),
             Text(outcome.state, style=_STYLE[outcome.state]),
             outcome.step.kind,
             Text(outcome.step.name),
             Text(seconds, style="dim"),
             Text(outcome.message),
         )
-        self._out.print(line)
-        if outcome.error is not None:
-            self._error(outcome.error)
+        return line
 
     def _error(self, error: Any) -> None:
         for line in str(error).splitlines()[1:]:
