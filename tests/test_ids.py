@@ -4,7 +4,11 @@ import time
 
 import pytest
 
-from headrace.ids import id_millis, is_id, new_id
+from headrace.ids import is_id, new_id
+
+
+def id_millis(identifier: str) -> int:
+    return int(identifier.rpartition("_")[2][:12], 16)
 
 
 def test_an_id_tells_when_it_was_made() -> None:

@@ -21,8 +21,3 @@ def new_id(prefix: str) -> str:
 def is_id(text: str, prefix: str) -> bool:
     """Whether ``text`` has the shape of an identifier made with ``prefix``."""
     return text.startswith(prefix + "_") and _PATTERN.fullmatch(text) is not None
-
-
-def id_millis(identifier: str) -> int:
-    """Milliseconds since 1970 at which an identifier was made."""
-    return int(identifier.rpartition("_")[2][:12], 16)

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.pipeline.elements import Location, Output
 from headrace.pipeline.errors import DefinitionError, UnsupportedDefinitionError
-from headrace.pipeline.sql import SqlFile, normalised, read_sql
+from headrace.pipeline.sql import SqlFile, read_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,8 +110,3 @@ def test_what_cannot_be_read(text: str) -> None:
         read(text)
     assert caught.value.location.file == "tables.sql"
     assert "\x1b" not in str(caught.value)
-
-
-def test_normalised() -> None:
-    assert normalised("select /* c */ a,b\nfrom t -- x") == normalised("SELECT a, b FROM t")
-    assert normalised("SELECT a FROM t") != normalised("SELECT b FROM t")

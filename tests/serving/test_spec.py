@@ -8,21 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from headrace.serving import EndpointSpec, Rollout, request_table
-from headrace.serving.spec import parse_duration
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("500ms", 0.5), ("30s", 30), ("2m", 120), ("1.5h", 5400), ("1d", 86400), (" 2 m ", 120)],
-)
-def test_a_duration_has_a_unit(text: str, seconds: float) -> None:
-    assert parse_duration(text) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize("text", ["", "2", "2 weeks", "-1s", "m", "1e3s", "9" * 30 + "d"])
-def test_text_that_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="duration"):
-        parse_duration(text)
 
 
 def test_a_rollout_reads_from_yaml_values_and_goes_back() -> None:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 TEMPLATE = "device-health"
 ENDPOINT = "device-failure"
-MODEL = "device_failure"
 FEATURES = "gold.device_features"
 LATEST = "gold.device_latest"
 PREDICTIONS = "gold.device_failure_predictions"

@@ -14,7 +14,6 @@ from headrace.engine.resolve import PinningResolver
 from headrace.engine.rewrite import NamedRead, Rewriter
 
 if TYPE_CHECKING:
-    import pyarrow
     from pyspark.sql.connect.client import SparkConnectClient
     from pyspark.sql.connect.proto import Relation
     from pyspark.sql.types import StructType
@@ -243,10 +242,3 @@ def resolved(
     resolver = PinningResolver(state, view=view)
     Rewriter(resolver).apply(made)
     return made, resolver
-
-
-def table_of(relation: Relation) -> pyarrow.Table:
-    """The rows of a local relation."""
-    import pyarrow as pa
-
-    return pa.ipc.open_stream(relation.local_relation.data).read_all()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from headrace.locks import exclusive
 from headrace.pipeline.errors import ConcurrentRefreshError
 
 if TYPE_CHECKING:
@@ -25,12 +24,7 @@ def table_lock(paths: Paths, dataset: str) -> Iterator[None]:
     """
     directory = paths.state / "locks"
     directory.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(directory / f"{dataset}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConcurrentRefreshError(dataset) from None
+    with exclusive(directory / f"{dataset}.lock") as held:
+        if not held:
+            raise ConcurrentRefreshError(dataset)
         yield
-    finally:
-        os.close(descriptor)

@@ -84,13 +84,6 @@ def read_sql(
     return found
 
 
-def normalised(sql: str) -> str:
-    """The query without comments and in one layout, to tell whether its meaning can differ."""
-    import sqlglot
-
-    return sqlglot.parse_one(sql, dialect="databricks").sql(dialect="databricks", comments=False)
-
-
 def _statements(
     text: str, file: str, configuration: Mapping[str, str], conf: Mapping[str, str]
 ) -> Iterator[_Statement]:

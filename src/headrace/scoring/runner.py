@@ -12,6 +12,7 @@ from headrace import clock, lakehouse
 from headrace.catalog import TableName
 from headrace.crash import crash_point
 from headrace.errors import HeadraceError
+from headrace.locks import exclusive
 from headrace.scoring import commit, frames, kernel, store
 from headrace.scoring.errors import ScoringFailedError, ScoringInProgressError
 from headrace.scoring.freshness import judge, rows_can_stay
@@ -238,11 +239,7 @@ def _result(record: store.Record, seconds: float | None = None) -> Scoring:
 @contextmanager
 def _only_one(workspace: Workspace, table: str) -> Iterator[None]:
     """One scoring a table at a time; the lock goes with the process that holds it."""
-    import fcntl
-
-    with (workspace.paths.temporary / f"scoring-{table}.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ScoringInProgressError(table) from None
+    with exclusive(workspace.paths.temporary / f"scoring-{table}.lock") as held:
+        if not held:
+            raise ScoringInProgressError(table)
         yield

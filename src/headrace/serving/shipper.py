@@ -7,13 +7,11 @@ removed only when the commit, its lineage and its counts are there.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +24,7 @@ from headrace.catalog import Access, Catalog, Lineage, Operation, Store, TableNa
 from headrace.clock import now
 from headrace.crash import crash_point
 from headrace.errors import HeadraceError
+from headrace.locks import exclusive
 from headrace.serving.spec import request_table
 from headrace.serving.spool import Segment, SpoolWriter, adopt, discard, segments, writers
 from headrace.serving.store import request_counts, shipments
@@ -67,7 +66,7 @@ class Shipper:
         A writer whose segment cannot be shipped waits with its later ones, since the
         transactions of a writer are in order.
         """
-        with _exclusive(self.spool / "ship.lock") as held:
+        with exclusive(self.spool / "ship.lock") as held:
             if not held:
                 return 0
             shipped = 0
@@ -286,17 +285,3 @@ def _finished(own: SpoolWriter) -> list[Segment]:
     return [
         s for s in segments(own.directory.parent) if s.writer == own.id and s.sequence < current
     ]
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[bool]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)

@@ -3,63 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import re
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+from headrace.durations import Duration
 from headrace.registry.reference import PinnedModel
-
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-
-
-def parse_duration(text: str) -> timedelta:
-    """A number and one of the units ms, s, m, h, d.
-
-    >>> parse_duration("2m")
-    datetime.timedelta(seconds=120)
-
-    Raises:
-        ValueError: the text has another form, or is too long a time to count.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f'"{text}" is no duration; write a number and a unit, such as 30s or 2m')
-    try:
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    except OverflowError:
-        raise ValueError(f'"{text}" is too long a duration') from None
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, str):
-        return parse_duration(value)
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError("a duration is text with a unit, such as 30s or 2m")
-
-
-def _format_duration(value: timedelta) -> str:
-    return f"{value / timedelta(milliseconds=1):.0f}ms"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(_format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"}),
-]
 
 
 class Rollout(BaseModel):

@@ -63,7 +63,6 @@ class Supervisor:
     ) -> None:
         self.paths = paths
         self.log_file = log_file
-        self.restarts = 0
         self.pid: int | None = None
         self.ready = threading.Event()
         self._on_ready = on_ready
@@ -99,7 +98,6 @@ class Supervisor:
                 )
                 self._stop.wait(delay)
                 delay = min(delay * 2, LONGEST_DELAY)
-                self.restarts += 1
         finally:
             self._listener.close()
             release(self.paths, self._held)

@@ -5,29 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from headrace.durations import Duration
 
 TaskName = Literal["classification", "regression"]
-
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-
-
-def _parse_duration(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    compact = value.replace(" ", "")
-    parts = _DURATION.findall(compact)
-    if not parts or "".join(number + unit for number, unit in parts) != compact:
-        raise ValueError(f'"{value}" is no duration; write it as 90s, 15m, 24h or 7d')
-    return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
-
-
-def _write_duration(value: timedelta) -> str:
-    seconds = value.total_seconds()
-    return f"{int(seconds) if seconds.is_integer() else seconds}s"
 
 
 def _parse_share(value: object) -> object:
@@ -49,13 +33,8 @@ def _in_utc(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-Duration = Annotated[
-    timedelta,
-    Field(gt=timedelta()),
-    BeforeValidator(_parse_duration, json_schema_input_type=str),
-    PlainSerializer(_write_duration, return_type=str),
-]
-"""A span of time such as ``90s``, ``24h`` or ``1d12h``."""
+Span = Annotated[Duration, Field(gt=timedelta())]
+"""A duration that is not zero."""
 
 Share = Annotated[
     float,
@@ -126,10 +105,10 @@ class TrainingSpec(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict, description="given to the function")
     seed: int = Field(default=0, ge=0, lt=2**32, description="given to the function")
     holdout: Holdout = Field(description="which rows are measured on and not learned")
-    embargo: Duration | None = Field(
+    embargo: Span | None = Field(
         default=None, description="time left out before a hold-out by time"
     )
-    lookback: Duration | None = Field(
+    lookback: Span | None = Field(
         default=None, description="how far back a feature row looks; used by trace"
     )
 

@@ -6,11 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-    from headrace.tracking.spec import Duration, Holdout
+    from headrace.tracking.spec import Holdout
 
     Mask = NDArray[np.bool_]
 
@@ -61,7 +63,7 @@ def split(
     time: pd.Series | None,
     group: pd.Series | None,
     key: pd.DataFrame,
-    embargo: Duration | None = None,
+    embargo: timedelta | None = None,
 ) -> tuple[Mask, Mask]:
     """The rows to train on and the rows to measure on; an embargo leaves rows to neither.
 
