@@ -11,10 +11,10 @@ import click
 from pydantic import BaseModel
 
 from headrace.cli import COMMANDS, cli
+from headrace.endpoints.spec import EndpointSpec, Rollout
 from headrace.pipeline.spec import Expectations
 from headrace.project.config import ModelEntry, PredictionEntry, Project
 from headrace.promotion.spec import GateSpec
-from headrace.serving.spec import EndpointSpec, Rollout
 from headrace.settings import SETTINGS
 from headrace.tracking.spec import Holdout
 

@@ -9,8 +9,8 @@ import pytest
 
 from headrace.demo import tracking_ui
 from headrace.demo.story import DemoDirectoryError, DemoStalledError, prepare, wait_for
-from headrace.serving.address import hold, release
-from headrace.serving.errors import PlaneRunningError
+from headrace.endpoints.address import hold, release
+from headrace.endpoints.errors import PlaneRunningError
 from headrace.settings import Paths
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from headrace.endpoints import EndpointSpec, deploy, endpoint_names
 from headrace.freshness import Freshness
 from headrace.project import Desired, Plan, Project, Step, apply, build, open_project
 from headrace.project.status import status
 from headrace.registry import ModelVersion
-from headrace.serving import EndpointSpec, deploy, endpoint_names
 from headrace.workspace import Workspace, open_workspace
 
 STALE = Freshness(True, "never")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.clock import now
-from headrace.serving.errors import ModelNotServableError
+from headrace.endpoints.records import Deployment, EndpointRecord
+from headrace.endpoints.routing import Router, Split
+from headrace.payloads.errors import ModelNotServableError
+from headrace.payloads.signature import Field, Signature
 from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
-from headrace.serving.records import Deployment, EndpointRecord
-from headrace.serving.routing import Router, Split
-from headrace.serving.signature import Field, Signature
 
 if TYPE_CHECKING:
     from headrace.errors import HeadraceError

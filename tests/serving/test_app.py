@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.requestlog.shipper import counts_of
+from headrace.requestlog.spool import SpoolWriter, segments
 from headrace.serving.app import Limits, make_app
 from headrace.serving.live import Live
 from headrace.serving.pool import PredictionPool
 from headrace.serving.service import ScoringService
-from headrace.serving.shipper import counts_of
-from headrace.serving.spool import SpoolWriter, segments
 from headrace.settings import Secret
 
 from .fakes import Adder, live_with

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from headrace import endpoints, payloads
+from headrace.endpoints import EndpointSpec
 from headrace.errors import HeadraceError
-from headrace.serving import EndpointSpec, errors
-from headrace.serving.shipper import request_rows
+from headrace.requestlog.shipper import request_rows
+from headrace.serving import errors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()
 
@@ -25,7 +27,8 @@ ELSEWHERE = {
 
 
 def codes() -> dict[str, int]:
-    classes = (c for _, c in inspect.getmembers(errors, inspect.isclass))
+    modules = (errors, endpoints.errors, payloads.errors)
+    classes = (c for m in modules for _, c in inspect.getmembers(m, inspect.isclass))
     return {c.code: c.status for c in classes if issubclass(c, HeadraceError) and c.code != "error"}
 
 

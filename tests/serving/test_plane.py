@@ -20,21 +20,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.planes import Client, Served, eventually, has_state, make_root, row, spec
 
 from headrace import lakehouse
-from headrace.serving import (
-    endpoint_status,
-    find_spooled,
-    read_plane,
-    running_plane,
-    shift,
-    traffic_history,
-)
-from headrace.serving.errors import PlaneFailedError, PlaneRunningError, PortInUseError
-from headrace.serving.spool import writers
+from headrace.endpoints import endpoint_status, read_plane, shift, traffic_history
+from headrace.endpoints.errors import PlaneRunningError, PortInUseError
+from headrace.requestlog import find_spooled
+from headrace.requestlog.spool import writers
+from headrace.serving import running_plane
+from headrace.serving.errors import PlaneFailedError
 from headrace.settings import Paths
-
-from .conftest import Client, Served, eventually, has_state, make_root, row, spec
 
 UP = """
 import sys

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.planes import eventually, make_root, spec
 
+from headrace.endpoints import deploy, endpoint_status, traffic_history, withdraw
+from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
 from headrace.registry import ModelVersion
-from headrace.serving import deploy, endpoint_status, reconciler, traffic_history, withdraw
-from headrace.serving.errors import EndpointNotFoundError, NoLiveDeploymentError
+from headrace.serving import reconciler
 from headrace.serving.live import Live
 from headrace.serving.reconciler import Reconciler
 from headrace.workspace import Workspace, open_workspace
 
-from .conftest import eventually, make_root, spec
 from .fakes import FakeLoader
 
 

@@ -12,15 +12,16 @@ import pandas as pd
 import pytest
 
 from headrace.clock import now
-from headrace.serving.codec import parse
-from headrace.serving.errors import ModelNotServableError, PredictionFailedError
-from headrace.serving.records import Deployment, model_directory
+from headrace.endpoints.records import Deployment, model_directory
+from headrace.payloads.codec import parse
+from headrace.payloads.errors import ModelNotServableError
+from headrace.serving.errors import PredictionFailedError
 from headrace.serving.scorer import load, reason_of, score, smoke
 
 from .fakes import Adder
 
 if TYPE_CHECKING:
-    from .conftest import Served
+    from tests.planes import Served
 
 JSON = "application/json"
 

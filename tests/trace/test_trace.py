@@ -15,9 +15,9 @@ import pytest
 from headrace import clock, lakehouse
 from headrace.catalog import TableNotFoundError
 from headrace.ids import new_id
+from headrace.requestlog.shipper import request_rows
+from headrace.requestlog.spool import SpoolWriter
 from headrace.scoring import score
-from headrace.serving.shipper import request_rows
-from headrace.serving.spool import SpoolWriter
 from headrace.trace import Trace, trace_prediction, trace_row
 from headrace.trace.errors import (
     InvalidKeyError,

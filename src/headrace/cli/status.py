@@ -11,10 +11,10 @@ from headrace.cli.options import debug_option, json_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from headrace.endpoints import EndpointStatus
     from headrace.project.status import ModelStatus, TableStatus
     from headrace.project.store import RunRecord
     from headrace.promotion import Verdict
-    from headrace.serving import EndpointStatus
 
 
 @click.command()

@@ -25,8 +25,9 @@ from headrace.demo.simulate import Simulation, simulate
 from headrace.demo.traffic import LiveTraffic, Tally
 from headrace.errors import HeadraceError
 from headrace.project import Observer, Plan, Run, apply, build, init, open_project
-from headrace.serving import endpoint_status, running_plane
-from headrace.serving.address import hold, release
+from headrace.endpoints import endpoint_status
+from headrace.serving import running_plane
+from headrace.endpoints.address import hold, release
 from headrace.settings import Paths, read_token
 from headrace.workspace import Workspace, open_workspace
 

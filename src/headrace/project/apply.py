@@ -175,8 +175,8 @@ def _build_model(desired: Desired, name: str, full: bool) -> Result:
 
 
 def _deploy_endpoint(desired: Desired, name: str, _full: bool) -> Result:
+    from headrace.endpoints import deploy
     from headrace.registry import resolve
-    from headrace.serving import deploy
 
     spec = desired.project.endpoints[name]
     version = resolve(desired.workspace, spec.model)
@@ -198,7 +198,7 @@ def _score_table(desired: Desired, name: str, full: bool) -> Result:
 
 
 def _withdraw_endpoint(desired: Desired, name: str, _full: bool) -> Result:
-    from headrace.serving import withdraw
+    from headrace.endpoints import withdraw
 
     withdraw(desired.workspace, name)
     return "no longer served", {}

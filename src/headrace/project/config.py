@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headrace.catalog import TableName
+from headrace.endpoints.spec import EndpointSpec
 from headrace.errors import HeadraceError, did_you_mean
 from headrace.pipeline.spec import Expectations
 from headrace.project.yaml_lines import LinedYaml, Location, load
 from headrace.promotion.spec import GateSpec
 from headrace.registry.reference import PinnedModel
 from headrace.scoring.spec import PredictionSpec
-from headrace.serving.spec import EndpointSpec
 from headrace.settings import InvalidSettingError, Paths, setting
 from headrace.tracking.spec import TrainingSpec
 

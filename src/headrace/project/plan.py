@@ -209,7 +209,7 @@ def _outline(desired: Desired) -> list[tuple[Kind, str, tuple[str, ...]]]:
 
 def _orphans(desired: Desired) -> list[str]:
     """Endpoints that are served although the file no longer has them."""
-    from headrace.serving import endpoint_names
+    from headrace.endpoints import endpoint_names
 
     known = desired.project.endpoints
     return [name for name in endpoint_names(desired.workspace) if name not in known]
@@ -247,8 +247,8 @@ def _judge_model(desired: Desired, name: str) -> Freshness:
 
 
 def _judge_endpoint(desired: Desired, name: str) -> Freshness:
+    from headrace.endpoints import deployment_freshness
     from headrace.registry import AliasNotFoundError, ModelNotFoundError, ModelVersionNotFoundError
-    from headrace.serving import deployment_freshness
 
     try:
         return deployment_freshness(desired.workspace, desired.project.endpoints[name])

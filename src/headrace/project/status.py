@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
 from headrace.clock import iso
+from headrace.endpoints import endpoint_names, endpoint_status
 from headrace.pipeline.store import latest_counts
 from headrace.project import store
 from headrace.project.lock import run_holder
 from headrace.promotion import last_verdict
 from headrace.registry import champion, versions
-from headrace.serving import endpoint_names, endpoint_status
 
 if TYPE_CHECKING:
+    from headrace.endpoints import EndpointStatus
     from headrace.pipeline.store import ExpectationCount
     from headrace.project.config import Project
     from headrace.promotion import Verdict
-    from headrace.serving import EndpointStatus
     from headrace.workspace import Workspace
 
 

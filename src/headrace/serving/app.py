@@ -10,14 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError
+from headrace.payloads.errors import MalformedRequestError
 from headrace.serving.edge import Guard
-from headrace.serving.errors import (
-    BodyTooLargeError,
-    HttpError,
-    InternalError,
-    MalformedRequestError,
-    SlowRequestError,
-)
+from headrace.serving.errors import BodyTooLargeError, HttpError, InternalError, SlowRequestError
 from headrace.serving.service import Request as ScoringRequest
 from headrace.serving.service import ScoringService
 

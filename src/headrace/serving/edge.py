@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.serving.errors import MalformedRequestError, OverloadedError, UnauthorizedError
+from headrace.payloads.errors import MalformedRequestError
+from headrace.serving.errors import OverloadedError, UnauthorizedError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

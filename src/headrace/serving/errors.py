@@ -1,4 +1,4 @@
-"""What can go wrong at an endpoint, with the HTTP status each answers."""
+"""What can go wrong in the scoring plane, with the HTTP status each answers."""
 
 from __future__ import annotations
 
@@ -6,126 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from headrace.errors import HeadraceError, did_you_mean
-
-
-class EndpointNotFoundError(HeadraceError):
-    """No endpoint of that name."""
-
-    code = "endpoint_not_found"
-    status = 404
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name, self.known = name, sorted(known)
-        hint = did_you_mean(name, self.known)
-        listed = ", ".join(self.known[:10]) if self.known else "none is deployed yet"
-        super().__init__(
-            f'There is no endpoint "{name}".',
-            why=hint or f"known endpoints: {listed}",
-            next="headrace status" if self.known else "headrace run",
-        )
-
-
-class NoLiveDeploymentError(HeadraceError):
-    """The endpoint exists, but nothing answers for it at the moment."""
-
-    code = "no_live_deployment"
-    status = 503
-    retry_after = 2
-
-    def __init__(self, endpoint: str, reason: str) -> None:
-        self.endpoint, self.reason = endpoint, reason
-        super().__init__(
-            f'Endpoint "{endpoint}" has no live deployment.',
-            where=endpoint,
-            why=reason,
-            next="headrace status",
-        )
-
-
-class DeploymentNotReadyError(HeadraceError):
-    """Traffic was to go to a colour that cannot take it."""
-
-    code = "deployment_not_ready"
-    status = 409
-
-    def __init__(self, endpoint: str, colour: str, state: str) -> None:
-        self.endpoint, self.colour, self.state = endpoint, colour, state
-        super().__init__(
-            f'Deployment {colour} of endpoint "{endpoint}" cannot take traffic.',
-            where=endpoint,
-            why=f"its state is {state}; only a ready deployment has answered its smoke request",
-            next="headrace status",
-        )
-
-
-class InvalidSharesError(HeadraceError):
-    """Traffic shares that are no split of 100 percent over blue and green."""
-
-    code = "invalid_shares"
-
-    def __init__(self, shares: dict[str, int]) -> None:
-        self.shares = shares
-        super().__init__(
-            "The traffic shares are not a split of 100 percent.",
-            where=", ".join(f"{colour}={share}" for colour, share in shares.items()),
-            why="shares are whole percents of blue and green, from 0 to 100, and add up to 100",
-            next="for example blue=90, green=10",
-        )
-
-
-class ModelNotServableError(HeadraceError):
-    """A model that cannot be put behind an endpoint."""
-
-    code = "model_not_servable"
-
-    def __init__(self, model: str, why: str, next: str | None = None) -> None:
-        self.model = model
-        super().__init__(f"{model} cannot be served.", where=model, why=why, next=next)
-
-
-class PortInUseError(HeadraceError):
-    """Another process listens on the port."""
-
-    code = "port_in_use"
-
-    def __init__(self, host: str, port: int, pid: int | None, free: int) -> None:
-        self.host, self.port, self.pid = host, port, pid
-        super().__init__(
-            f"Port {port} is in use.",
-            where=f"{host}:{port}",
-            why=f"process {pid} listens on it" if pid else "another process listens on it",
-            next=f"headrace up --port {free}",
-        )
-
-
-class AddressUnavailableError(HeadraceError):
-    """The host or the port cannot be listened on."""
-
-    code = "address_unavailable"
-
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        self.host, self.port = host, port
-        super().__init__(
-            f"Cannot listen on {host}:{port}.",
-            where=f"{host}:{port}",
-            why=reason,
-            next="headrace up --host 127.0.0.1",
-        )
-
-
-class PlaneRunningError(HeadraceError):
-    """Another ``headrace up`` serves this project."""
-
-    code = "plane_running"
-
-    def __init__(self, url: str | None, pid: int | None) -> None:
-        self.url, self.pid = url, pid
-        super().__init__(
-            "This project is already being served.",
-            where=url,
-            why=f"process {pid} holds it" if pid else "another process holds it",
-            next="headrace status",
-        )
 
 
 class PlaneFailedError(HeadraceError):
@@ -188,28 +68,6 @@ class UnauthorizedError(HeadraceError):
         )
 
 
-class MalformedRequestError(HeadraceError):
-    """The body of a scoring request does not parse, or is not one of MLflow's payloads."""
-
-    code = "malformed_request"
-
-    def __init__(self, why: str, where: str | None = None, next: str | None = None) -> None:
-        super().__init__("The request cannot be read.", where=where, why=why, next=next)
-
-
-class InvalidInputError(HeadraceError):
-    """The payload parses, but its values do not fit the model's signature."""
-
-    code = "invalid_input"
-
-    def __init__(self, why: str, *, column: str | None = None, row: int | None = None) -> None:
-        self.column, self.row = column, row
-        place = f'column "{column}"' if column is not None else None
-        if place and row is not None:
-            place += f", row {row}"
-        super().__init__("The input does not fit the model's signature.", where=place, why=why)
-
-
 class PredictionFailedError(HeadraceError):
     """The model raised an error on input that fits its signature."""
 
@@ -222,21 +80,6 @@ class PredictionFailedError(HeadraceError):
             where=model,
             why=why,
             next="compare the values with the model's training data",
-        )
-
-
-class UnsupportedMediaTypeError(HeadraceError):
-    """A content type that no codec reads."""
-
-    code = "unsupported_media_type"
-    status = 415
-
-    def __init__(self, content_type: str, why: str | None = None) -> None:
-        self.content_type = content_type
-        super().__init__(
-            f'Content type "{content_type}" is not supported.',
-            why=why,
-            next="send application/json or text/csv in UTF-8",
         )
 
 

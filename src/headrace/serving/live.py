@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headrace.serving.errors import EndpointNotFoundError, NoLiveDeploymentError
-from headrace.serving.routing import Router, other
+from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
+from headrace.endpoints.routing import Router, other
 
 if TYPE_CHECKING:
-    from headrace.serving.records import Deployment, EndpointRecord
+    from headrace.endpoints.records import Deployment, EndpointRecord
     from headrace.serving.scorer import Scorer
 
 

@@ -20,8 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from headrace.catalog import Catalog
 from headrace.clock import iso, now
+from headrace.endpoints.address import PlaneInfo, bind, url_of, write_plane
 from headrace.errors import HeadraceError
-from headrace.serving.address import PlaneInfo, bind, url_of, write_plane
+from headrace.requestlog.shipper import SHIP_SECONDS, Shipper
+from headrace.requestlog.spool import SpoolWriter
 from headrace.serving.app import Limits, make_app
 from headrace.serving.edge import protocol_class
 from headrace.serving.errors import TokenUnreadableError
@@ -29,8 +31,6 @@ from headrace.serving.live import Live
 from headrace.serving.pool import PredictionPool
 from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
-from headrace.serving.shipper import SHIP_SECONDS, Shipper
-from headrace.serving.spool import SpoolWriter
 from headrace.settings import Paths, Secret, read_token
 
 log = logging.getLogger(__name__)

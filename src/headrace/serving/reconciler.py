@@ -21,10 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from headrace.catalog import Store
 from headrace.catalog.errors import DatabaseUnavailableError
 from headrace.clock import now
-from headrace.errors import HeadraceError
-from headrace.serving import rollout
-from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
-from headrace.serving.records import (
+from headrace.endpoints import rollout
+from headrace.endpoints.records import (
     Deployment,
     EndpointRecord,
     model_directory,
@@ -33,7 +31,9 @@ from headrace.serving.records import (
     revisions,
     write_cache,
 )
-from headrace.serving.routing import Router
+from headrace.endpoints.routing import Router
+from headrace.errors import HeadraceError
+from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
 from headrace.serving.scorer import Scorer, load, smoke
 
 if TYPE_CHECKING:

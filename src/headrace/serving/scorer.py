@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import HeadraceError
-from headrace.serving.answer import Predictions, predictions_of
-from headrace.serving.codec import Payload, parse
-from headrace.serving.errors import ModelNotServableError, PredictionFailedError
-from headrace.serving.signature import Signature
+from headrace.payloads.answer import Predictions, predictions_of
+from headrace.payloads.codec import Payload, parse
+from headrace.payloads.errors import ModelNotServableError
+from headrace.payloads.signature import Signature
+from headrace.serving.errors import PredictionFailedError
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
-    from headrace.serving.records import Deployment
+    from headrace.endpoints.records import Deployment
 
 log = logging.getLogger(__name__)
 

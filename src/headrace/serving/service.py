@@ -14,18 +14,15 @@ from urllib.parse import quote
 from headrace.clock import iso, now
 from headrace.errors import HeadraceError
 from headrace.ids import new_id
-from headrace.serving.codec import Payload, parse
-from headrace.serving.errors import (
-    DeadlineExceededError,
-    RequestLogUnavailableError,
-)
+from headrace.payloads.codec import Payload, parse
+from headrace.serving.errors import DeadlineExceededError, RequestLogUnavailableError
 from headrace.serving.scorer import score
 
 if TYPE_CHECKING:
-    from headrace.serving.answer import Predictions
+    from headrace.payloads.answer import Predictions
+    from headrace.requestlog.spool import SpoolWriter
     from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
     from headrace.serving.pool import Claim
-    from headrace.serving.spool import SpoolWriter
 
 log = logging.getLogger(__name__)
 

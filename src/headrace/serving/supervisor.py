@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Final
 
-from headrace.serving.address import bind, hold, release, url_of
+from headrace.endpoints.address import bind, hold, release, url_of
 from headrace.serving.errors import PlaneFailedError
 from headrace.serving.plane import DRAIN_SECONDS, FATAL
 

@@ -1,0 +1,195 @@
+"""What a person or ``headrace run`` does to an endpoint: deploy a version, shift the traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from headrace.clock import now
+from headrace.endpoints.errors import DeploymentNotReadyError, EndpointNotFoundError
+from headrace.endpoints.records import Deployment, EndpointRecord, read_endpoint
+from headrace.endpoints.rollout import set_state, set_traffic, touch
+from headrace.endpoints.routing import check_shares, other
+from headrace.endpoints.store import deployments, endpoints, rollouts
+from headrace.freshness import Freshness
+from headrace.ids import new_id
+from headrace.payloads.errors import ModelNotServableError
+
+if TYPE_CHECKING:
+    from headrace.endpoints.spec import EndpointSpec
+    from headrace.registry import ModelVersion
+    from headrace.workspace import Workspace
+
+
+def deploy(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> Deployment:
+    """Put a model version behind the endpoint's idle colour.
+
+    The deployment is recorded as ``loading``; the scoring plane loads it, sends it a smoke
+    request and gives it traffic as the rollout says. What answers now goes on answering until
+    then. Deploying the version that already takes over changes nothing, and deploying the one
+    that is being replaced stops the rollout and gives it all the traffic back.
+
+    Raises:
+        ModelNotServableError: the version has no logged model.
+    """
+    if not version.model_id:
+        raise ModelNotServableError(
+            f"{version.name}/{version.version}",
+            "it was registered without a logged model",
+            "train it again: headrace run",
+        )
+    with workspace.store.begin() as connection:
+        record = _declare(connection, spec)
+        target = _target(record)
+        if target is not None and target.model_id == version.model_id:
+            return target
+        live = record.serving(record.live_colour) if record.live_colour else None
+        if live is not None and live.model_id == version.model_id:
+            _supersede(connection, record, other(live.colour), "the rollout was taken back")
+            touch(connection, spec.name)
+            return live
+        colour = other(live.colour) if live else "blue"
+        model = f"{version.name} version {version.version}"
+        _supersede(connection, record, colour, f"superseded by {model}")
+        deployment = _insert(connection, spec, version, colour)
+        touch(connection, spec.name)
+        return deployment
+
+
+def withdraw(workspace: Workspace, endpoint: str) -> None:
+    """Take an endpoint out of service, in one transaction; its history and its request log stay.
+
+    The scoring plane finishes what it is answering, and knows the name no longer.
+
+    Raises:
+        EndpointNotFoundError: there is no such endpoint.
+    """
+    with workspace.store.begin() as connection:
+        record = read_endpoint(connection, endpoint)
+        if record is None:
+            raise EndpointNotFoundError(endpoint, connection.scalars(select(endpoints.c.name)))
+        for deployment in record.deployments:
+            set_state(connection, deployment.id, "retired", "the endpoint was withdrawn")
+        connection.execute(delete(endpoints).where(endpoints.c.name == endpoint))
+
+
+def deployment_freshness(workspace: Workspace, spec: EndpointSpec) -> Freshness:
+    """Whether the endpoint answers, or is about to answer, with the version its model names."""
+    from headrace.registry import resolve
+
+    with workspace.store.reading() as connection:
+        record = read_endpoint(connection, spec.name)
+    target = _target(record) if record else None
+    if record is None or target is None:
+        return Freshness(True, "never deployed" if record is None else "no deployment is live")
+    version = resolve(workspace, spec.model)
+    if target.model_id != version.model_id:
+        return Freshness(
+            True, f"{spec.model} moved from version {target.model_version} to {version.version}"
+        )
+    if record.key != tuple(spec.key):
+        return Freshness(True, "its key columns changed")
+    return Freshness(False, f"{target.colour} has version {target.model_version}")
+
+
+def shift(
+    workspace: Workspace, endpoint: str, shares: Mapping[str, int], by: str = "shift"
+) -> None:
+    """Split the traffic by hand, in one transaction. A rollout under way stops.
+
+    Args:
+        workspace: the project.
+        endpoint: its name.
+        shares: percent of ``blue`` and ``green``; they add up to 100.
+        by: who shifted, for the history.
+
+    Raises:
+        EndpointNotFoundError: there is no such endpoint.
+        InvalidSharesError: the shares are no split of 100.
+        DeploymentNotReadyError: a colour with a share is not ready.
+    """
+    full = check_shares(shares)
+    with workspace.store.begin() as connection:
+        record = read_endpoint(connection, endpoint)
+        if record is None:
+            raise EndpointNotFoundError(endpoint, connection.scalars(select(endpoints.c.name)))
+        for colour, share in full.items():
+            deployment = record.serving(colour)
+            state = deployment.state if deployment else "empty"
+            if share and state != "ready":
+                raise DeploymentNotReadyError(endpoint, colour, state)
+        connection.execute(
+            update(rollouts)
+            .where(rollouts.c.endpoint == endpoint, rollouts.c.state == "running")
+            .values(state="stopped", next_at=None)
+        )
+        set_traffic(connection, record, full, by)
+        touch(connection, endpoint)
+
+
+def _declare(connection: Connection, spec: EndpointSpec) -> EndpointRecord:
+    """The endpoint's row as the project wants it; made if it is new."""
+    values: dict[str, Any] = {"model": spec.model, "key_columns": list(spec.key)}
+    record = read_endpoint(connection, spec.name)
+    if record is None:
+        connection.execute(
+            insert(endpoints).values(name=spec.name, revision=1, created_at=now(), **values)
+        )
+    else:
+        connection.execute(update(endpoints).where(endpoints.c.name == spec.name).values(**values))
+        touch(connection, spec.name)
+    declared = read_endpoint(connection, spec.name)
+    if declared is None:
+        raise EndpointNotFoundError(spec.name, ())
+    return declared
+
+
+def _target(record: EndpointRecord) -> Deployment | None:
+    """The deployment that has, or is on its way to, all the traffic: the newest not draining."""
+    candidates = [d for d in record.deployments if d.state != "draining"]
+    return candidates[-1] if candidates else None
+
+
+def _supersede(connection: Connection, record: EndpointRecord, colour: str, reason: str) -> None:
+    """Take a colour out of service; what traffic it had goes to the other."""
+    old = record.serving(colour)
+    if old is None:
+        return
+    share = record.split.shares.get(colour, 0) if record.split else 0
+    if share and record.live_colour not in (None, colour):
+        set_traffic(connection, record, {other(colour): 100}, reason)
+    # One that never was ready has no request to finish; the plane retires it all the same.
+    set_state(connection, old.id, "draining", reason)
+
+
+def _insert(
+    connection: Connection, spec: EndpointSpec, version: ModelVersion, colour: str
+) -> Deployment:
+    moment = now()
+    deployment = Deployment(
+        id=new_id("dep"),
+        endpoint=spec.name,
+        colour=colour,
+        model_name=version.name,
+        model_version=int(version.version),
+        model_id=version.model_id,
+        state="loading",
+        reason=None,
+        created_at=moment,
+        updated_at=moment,
+    )
+    connection.execute(insert(deployments).values(**vars(deployment)))
+    connection.execute(
+        insert(rollouts).values(
+            deployment=deployment.id,
+            endpoint=spec.name,
+            steps=list(spec.rollout.steps),
+            every_seconds=spec.rollout.every.total_seconds(),
+            step=0,
+            next_at=None,
+            state="waiting",
+        )
+    )
+    return deployment

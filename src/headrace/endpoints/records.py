@@ -1,0 +1,240 @@
+"""What the control tables say of the endpoints, as immutable values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from sqlalchemy import Connection, column, func, inspect, select, table
+
+from headrace.clock import iso
+from headrace.endpoints.routing import Split
+from headrace.endpoints.store import deployments, endpoints, rollouts, traffic
+
+if TYPE_CHECKING:
+    from headrace.catalog import Store
+
+State = Literal["loading", "ready", "failed", "draining", "retired"]
+
+_logged_models = table("logged_models", column("model_id"), column("artifact_location"))
+
+#: States in which the plane has something to do with a deployment.
+ACTIVE: Final = ("loading", "ready", "draining")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One model version in one colour of an endpoint.
+
+    Attributes:
+        state: ``loading`` until the smoke request is answered; ``draining`` while the last
+            requests of a replaced deployment finish.
+        reason: why it failed or was replaced.
+    """
+
+    id: str
+    endpoint: str
+    colour: str
+    model_name: str
+    model_version: int
+    model_id: str
+    state: State
+    reason: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def model_uri(self) -> str:
+        """The immutable URI of the model."""
+        return f"models:/{self.model_id}"
+
+    @property
+    def model(self) -> str:
+        """Name and version, as ``device_failure/3``."""
+        return f"{self.model_name}/{self.model_version}"
+
+
+@dataclass(frozen=True)
+class RolloutState:
+    """How far a deployment has taken over."""
+
+    deployment: str
+    steps: tuple[int, ...]
+    every_seconds: float
+    step: int
+    next_at: datetime | None
+    state: Literal["waiting", "running", "done", "stopped"]
+
+
+@dataclass(frozen=True)
+class EndpointRecord:
+    """One endpoint with its active deployments."""
+
+    name: str
+    model: str
+    key: tuple[str, ...]
+    revision: int
+    split: Split | None
+    deployments: tuple[Deployment, ...] = ()
+    rollouts: Mapping[str, RolloutState] = field(default_factory=dict)
+
+    def serving(self, colour: str) -> Deployment | None:
+        """The deployment of a colour that takes or may take traffic."""
+        found = [d for d in self.deployments if d.colour == colour and d.state != "draining"]
+        return found[-1] if found else None
+
+    @property
+    def live_colour(self) -> str | None:
+        """The ready colour with the larger share of the traffic."""
+        if self.split is None:
+            return None
+        ready = [
+            colour
+            for colour in self.split.shares
+            if self.split.shares[colour] > 0
+            and (deployment := self.serving(colour)) is not None
+            and deployment.state == "ready"
+        ]
+        return max(ready, key=self.split.shares.__getitem__, default=None)
+
+
+def revisions(store: Store) -> dict[str, int]:
+    """The revision of each endpoint: it rises with each change."""
+    with store.reading() as connection:
+        rows = connection.execute(select(endpoints.c.name, endpoints.c.revision))
+        return {row.name: row.revision for row in rows}
+
+
+def read_endpoints(store: Store) -> dict[str, EndpointRecord]:
+    """Every endpoint, in one consistent state."""
+    with store.reading() as connection:
+        names = connection.scalars(select(endpoints.c.name).order_by(endpoints.c.name)).all()
+        found = {name: read_endpoint(connection, name) for name in names}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def read_endpoint(connection: Connection, name: str) -> EndpointRecord | None:
+    """One endpoint inside a transaction, or ``None``."""
+    row = connection.execute(select(endpoints).where(endpoints.c.name == name)).one_or_none()
+    if row is None:
+        return None
+    newest = select(func.max(traffic.c.revision)).where(traffic.c.endpoint == name)
+    split = connection.execute(
+        select(traffic).where(
+            traffic.c.endpoint == name, traffic.c.revision == newest.scalar_subquery()
+        )
+    ).one_or_none()
+    active = connection.execute(
+        select(deployments)
+        .where(deployments.c.endpoint == name, deployments.c.state.in_(ACTIVE))
+        .order_by(deployments.c.created_at, deployments.c.id)
+    ).all()
+    ids = [deployment.id for deployment in active]
+    steps = connection.execute(select(rollouts).where(rollouts.c.deployment.in_(ids))).all()
+    return EndpointRecord(
+        name=row.name,
+        model=row.model,
+        key=tuple(row.key_columns),
+        revision=row.revision,
+        split=None if split is None else Split(split.revision, split.shares, split.seed),
+        deployments=tuple(Deployment(**deployment._mapping) for deployment in active),
+        rollouts={r.deployment: rollout_of(dict(r._mapping)) for r in steps},
+    )
+
+
+def model_directory(store: Store, model_id: str) -> Path | None:
+    """The directory of a logged model, read from MLflow's table.
+
+    MLflow's client would tell it too, after seconds of setting itself up.
+
+    Returns:
+        ``None`` where MLflow knows no such model, or keeps it on another machine.
+    """
+    query = select(_logged_models.c.artifact_location).where(_logged_models.c.model_id == model_id)
+    with store.reading() as connection:
+        if not inspect(connection).has_table(_logged_models.name):
+            return None
+        location = connection.scalar(query)
+    address = urlparse(location or "")
+    if address.scheme not in ("", "file") or not address.path:
+        return None
+    return Path(url2pathname(address.path))
+
+
+def rollout_of(row: Mapping[str, Any]) -> RolloutState:
+    """A row of the table of rollouts."""
+    return RolloutState(
+        deployment=row["deployment"],
+        steps=tuple(row["steps"]),
+        every_seconds=row["every_seconds"],
+        step=row["step"],
+        next_at=row["next_at"],
+        state=row["state"],
+    )
+
+
+def write_cache(path: Path, records: Mapping[str, EndpointRecord], models: dict[str, str]) -> None:
+    """Keep the last known state beside the database, atomically.
+
+    Args:
+        path: the file.
+        records: the endpoints.
+        models: model id to the directory that holds the model.
+    """
+    body = {
+        "endpoints": {name: asdict(record) for name, record in records.items()},
+        "models": models,
+    }
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text(json.dumps(body, default=_plain, indent=1))
+    fresh.replace(path)
+
+
+def read_cache(path: Path) -> tuple[dict[str, EndpointRecord], dict[str, str]]:
+    """What ``write_cache`` kept; empty where there is no such file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.exists():
+        return {}, {}
+    try:
+        body = json.loads(path.read_text())
+        records = {name: _record_of(record) for name, record in body["endpoints"].items()}
+        return records, dict(body["models"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no cache of this version: {error!r}") from error
+
+
+def _record_of(body: dict[str, Any]) -> EndpointRecord:
+    split = body["split"]
+    return EndpointRecord(
+        name=body["name"],
+        model=body["model"],
+        key=tuple(body["key"]),
+        revision=body["revision"],
+        split=None if split is None else Split(**split),
+        deployments=tuple(Deployment(**_with_times(row)) for row in body["deployments"]),
+        rollouts={
+            name: rollout_of(_with_times(rollout)) for name, rollout in body["rollouts"].items()
+        },
+    )
+
+
+def _with_times(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: datetime.fromisoformat(value) if name.endswith("_at") and value else value
+        for name, value in row.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    raise TypeError(f"{type(value).__name__} in the state of an endpoint")

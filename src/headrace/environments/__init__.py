@@ -1,0 +1,1 @@
+"""Environments: built by uv from a lock, cached by the hash of the lock."""

@@ -1,0 +1,1 @@
+"""Payloads: bytes of a request to typed inputs, predictions to bytes."""

@@ -1,0 +1,42 @@
+"""Typed inputs of a model: columns of numpy, whatever protocol they came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is given.
+
+    Attributes:
+        rows: how many.
+        columns: one array of length ``rows`` a column: float64, float32, int64, int32, bool,
+            datetime64[ns], or object for text, bytes and columns with nulls. Named by position
+            where the signature has no names. Empty for a tensor.
+        tensor: an array, or arrays by name, where the signature is one of tensors.
+    """
+
+    rows: int
+    columns: Mapping[str | int, np.ndarray]
+    tensor: Any = None
+
+    def frame(self) -> pd.DataFrame:
+        """The columns as a DataFrame with a range index."""
+        import pandas as pd
+
+        return pd.DataFrame(dict(self.columns), index=range(self.rows))
+
+    def arrow(self) -> pa.Table:
+        """The columns as an Arrow table; positional ones are named ``"0"``, ``"1"`` and so on."""
+        import pyarrow as pa
+
+        arrays = [pa.array(column, from_pandas=True) for column in self.columns.values()]
+        return pa.table(arrays, names=[str(name) for name in self.columns])

@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+from tests.planes import scoring_server as scoring_server

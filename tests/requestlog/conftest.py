@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.planes import project as project
+from tests.planes import scoring_server as scoring_server
+from tests.planes import template as template

@@ -1,0 +1,269 @@
+"""Each spooled request is in Delta exactly once, whenever the shipping process dies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.planes import make_root
+
+from headrace import lakehouse
+from headrace.catalog import Catalog, Lineage, Store
+from headrace.requestlog import shipper as shipping
+from headrace.requestlog.shipper import Shipper, counts_of, request_rows
+from headrace.requestlog.spool import SpoolWriter, segments, writers
+from headrace.requestlog.store import request_counts, shipments
+
+if TYPE_CHECKING:
+    from headrace.settings import Paths
+
+SHIP = """
+import sys
+from pathlib import Path
+from headrace.catalog import Catalog, Store
+from headrace.requestlog.shipper import Shipper
+from headrace.settings import Paths
+paths = Paths(Path(sys.argv[1]))
+store = Store.open(paths.database_url)
+Shipper(paths.spool, store, Catalog(store, paths.warehouse)).ship()
+"""
+
+CRASHES = [
+    "ship:before-commit",
+    "ship:after-commit",
+    "ship:before-counts",
+    "ship:before-unlink",
+    "ship:before-discard",
+]
+
+
+def served(number: int, endpoint: str = "scores", rows: int = 1) -> dict[str, Any]:
+    """A record as the plane spools it."""
+    return {
+        "kind": "served",
+        "request_id": f"req_{number}",
+        "endpoint": endpoint,
+        "deployment": "dep_1",
+        "colour": "blue",
+        "model_name": "model",
+        "model_version": 1,
+        "model_id": "m-1",
+        "at": "2026-01-31T12:00:00.123Z",
+        "latency_ms": 1.5,
+        "status": 200,
+        "params": None,
+        "rows": [
+            {
+                "id": f"pred_{endpoint}_{number}_{row}",
+                "key": f"d-{row}",
+                "request": '{"a": 1}',
+                "prediction": "1.5",
+                "score": 1.5,
+            }
+            for row in range(rows)
+        ],
+    }
+
+
+def failed(status: int, code: str, deployment: str = "dep_1") -> dict[str, Any]:
+    return {
+        "kind": "failed",
+        "endpoint": "scores",
+        "deployment": deployment,
+        "status": status,
+        "code": code,
+        "at": "2026-01-31T12:00:00.123Z",
+    }
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return make_root(tmp_path / "project")
+
+
+@pytest.fixture
+def shipper(paths: Paths) -> Shipper:
+    store = Store.open(paths.database_url)
+    return Shipper(paths.spool, store, Catalog(store, paths.warehouse))
+
+
+def spool(paths: Paths, records: list[dict[str, Any]], segment_bytes: int = 10**6) -> None:
+    """Records of a writer that is gone."""
+    with SpoolWriter(paths.spool, segment_bytes) as writer:
+        for record in records:
+            writer.append(record)
+
+
+def logged(shipper: Shipper, endpoint: str = "scores") -> list[dict[str, Any]]:
+    table = f"ops.{endpoint}_requests"
+    rows: list[dict[str, Any]] = lakehouse.read(shipper.catalog.location_for(table)).to_pylist()
+    return rows
+
+
+def counts(shipper: Shipper) -> dict[str, tuple[int, int, int, int]]:
+    with shipper.store.reading() as connection:
+        rows = connection.execute(request_counts.select()).all()
+    return {r.deployment: (r.served, r.scored_rows, r.failed, r.rejected) for r in rows}
+
+
+def test_a_request_becomes_one_row_for_each_of_its_rows(shipper: Shipper, paths: Paths) -> None:
+    spool(paths, [served(1, rows=2)])
+    assert shipper.ship() == 1
+    first, second = logged(shipper)
+    assert first == {
+        "prediction_id": "pred_scores_1_0",
+        "request_id": "req_1",
+        "row": 0,
+        "endpoint": "scores",
+        "deployment": "dep_1",
+        "colour": "blue",
+        "model_name": "model",
+        "model_version": 1,
+        "model_id": "m-1",
+        "requested_at": datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC),
+        "latency_ms": 1.5,
+        "status": 200,
+        "key": "d-0",
+        "request": '{"a": 1}',
+        "params": None,
+        "prediction": "1.5",
+        "score": 1.5,
+    }
+    assert (second["prediction_id"], second["row"]) == ("pred_scores_1_1", 1)
+
+
+def test_nothing_is_left_behind(shipper: Shipper, paths: Paths) -> None:
+    spool(paths, [served(1)])
+    shipper.ship()
+    assert writers(paths.spool) == []
+    with shipper.store.reading() as connection:
+        assert connection.execute(shipments.select()).all() == []
+    assert shipper.ship() == 0
+
+
+def test_the_table_and_its_lineage_are_recorded(shipper: Shipper, paths: Paths) -> None:
+    spool(paths, [served(1), served(2, endpoint="other-one")])
+    shipper.ship()
+    assert str(shipper.catalog.resolve("ops.scores_requests").name) == "main.ops.scores_requests"
+    [operation] = Lineage(shipper.store).operations(subject="other-one")
+    assert operation.kind == "request_log"
+    assert [access.name for access in operation.reads] == ["models:/m-1"]
+    [write] = operation.writes
+    assert (write.name, write.version) == ("main.ops.other_one_requests", 0)
+
+
+def test_the_own_writer_goes_on_while_it_is_shipped(paths: Paths) -> None:
+    store = Store.open(paths.database_url)
+    with SpoolWriter(paths.spool) as writer:
+        shipper = Shipper(paths.spool, store, Catalog(store, paths.warehouse), own=writer)
+        for number in range(3):
+            writer.append(served(number))
+            assert shipper.ship() == 1
+        assert shipper.ship() == 0
+        assert writers(paths.spool) == [writer.directory]
+    assert {row["request_id"] for row in logged(shipper)} == {"req_0", "req_1", "req_2"}
+    assert counts(shipper) == {"dep_1": (3, 3, 0, 0)}
+
+
+@pytest.mark.parametrize("point", CRASHES)
+def test_a_crash_loses_and_doubles_nothing(point: str, shipper: Shipper, paths: Paths) -> None:
+    spool(paths, [served(n) for n in range(10)] + [failed(500, "x")] * 3, segment_bytes=1500)
+    before = len(segments(paths.spool))
+    crashed = 0
+    for _ in range(before + 1):
+        code = subprocess.run(
+            [sys.executable, "-c", SHIP, str(paths.root)],
+            env={**os.environ, "HEADRACE_CRASH_AT": point},
+            timeout=120,
+            check=False,
+        ).returncode
+        assert code in (0, 137)
+        crashed += code == 137
+        if code == 0 or crashed == 3:
+            break
+    assert crashed
+    shipper.ship()
+    assert sorted(row["request_id"] for row in logged(shipper)) == [f"req_{n}" for n in range(10)]
+    assert counts(shipper) == {"dep_1": (10, 10, 3, 0)}
+    assert writers(paths.spool) == []
+    recorded = Lineage(shipper.store).operations(subject="scores")
+    versions = [write.version for operation in recorded for write in operation.writes]
+    last = lakehouse.latest_version(shipper.catalog.location_for("ops.scores_requests"))
+    assert sorted(filter(None, versions)) == list(range(1, (last or 0) + 1))
+
+
+def test_two_shippers_at_once_ship_once(shipper: Shipper, paths: Paths) -> None:
+    spool(paths, [served(n) for n in range(40)], segment_bytes=1000)
+    other = Shipper(paths.spool, shipper.store, shipper.catalog)
+    threads = [threading.Thread(target=s.ship) for s in (shipper, other) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    shipper.ship()
+    assert len(logged(shipper)) == 40
+    assert counts(shipper) == {"dep_1": (40, 40, 0, 0)}
+
+
+def test_what_cannot_be_shipped_waits(shipper: Shipper, paths: Paths) -> None:
+    spool(paths, [served(n) for n in range(6)], segment_bytes=1000)
+    location = shipper.catalog.location_for("ops.scores_requests")
+    location.parent.mkdir(parents=True)
+    location.write_text("in the way")
+    assert shipper.ship() == 0
+    assert len(segments(paths.spool)) > 1
+    location.unlink()
+    assert shipper.ship() > 1
+    assert len(logged(shipper)) == 6
+
+
+def test_small_files_are_merged(
+    shipper: Shipper, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "COMPACT_EVERY", 5)
+    for number in range(5):
+        spool(paths, [served(number)])
+    shipper.ship()
+    location = shipper.catalog.location_for("ops.scores_requests")
+    assert len(lakehouse.files(location)) == 1
+    assert len(logged(shipper)) == 5
+    spool(paths, [served(5)])
+    shipper.ship()
+    assert len(logged(shipper)) == 6
+
+
+def test_failures_are_told_from_refused_input() -> None:
+    records = [
+        served(1, rows=3),
+        failed(500, "internal_error"),
+        failed(504, "deadline_exceeded"),
+        failed(400, "prediction_failed"),
+        failed(429, "overloaded", ""),
+        failed(400, "invalid_input"),
+        failed(413, "body_too_large", ""),
+    ]
+    assert counts_of(records) == {
+        ("scores", "dep_1"): {"served": 1, "scored_rows": 3, "failed": 3, "rejected": 1},
+        ("scores", ""): {"failed": 1, "rejected": 1},
+    }
+
+
+def test_rows_of_nothing_still_have_their_columns() -> None:
+    assert request_rows([]).column_names[0] == "prediction_id"
+
+
+def test_a_record_that_was_torn_does_not_stop_the_others(
+    shipper: Shipper, paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool(paths, [served(1), served(2)])
+    path = segments(paths.spool)[0].path
+    path.write_bytes(path.read_bytes()[:-10])
+    shipper.ship()
+    assert [row["request_id"] for row in logged(shipper)] == ["req_1"]
+    assert "not written out" in caplog.text
