@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import null, update
 from tests.planes import make_root, spec
 
 from headrace import clock
@@ -28,6 +29,7 @@ from headrace.endpoints.errors import (
     InvalidSharesError,
 )
 from headrace.endpoints.records import EndpointRecord, read_cache, read_endpoints, write_cache
+from headrace.endpoints.store import endpoints
 from headrace.payloads.errors import ModelNotServableError
 from headrace.registry import ModelVersion
 from headrace.workspace import Workspace, open_workspace
@@ -290,6 +292,31 @@ def test_a_changed_key_reaches_the_endpoint(workspace: Workspace) -> None:
     assert record(workspace).revision > before
 
 
+def test_a_changed_setting_reaches_the_endpoint_without_a_new_version(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import headrace.registry
+
+    monkeypatch.setattr(headrace.registry, "resolve", lambda *_: version(1))
+    first = go_live(workspace, 1, spec())
+    changed = spec(steps=STEPS, every="1m")
+    stale = deployment_freshness(workspace, changed)
+    assert (stale.stale, stale.reason) == (True, "its settings changed: rollout")
+    before = record(workspace).revision
+    assert deploy(workspace, changed, version(1)).id == first
+    assert record(workspace).spec == changed
+    assert record(workspace).revision > before
+    assert not deployment_freshness(workspace, changed).stale
+
+
+def test_an_endpoint_stored_without_its_spec_has_the_defaults(workspace: Workspace) -> None:
+    go_live(workspace, 1)
+    with workspace.store.begin() as connection:
+        connection.execute(update(endpoints).values(spec=null()))
+    stored = record(workspace).spec
+    assert stored == EndpointSpec(name="scores", model="model@production", key=["device"])
+
+
 def test_the_cache_gives_back_what_the_database_said(workspace: Workspace) -> None:
     go_live(workspace, 1)
     go_live(workspace, 2, spec(steps=STEPS, every="1m"))
@@ -298,6 +325,7 @@ def test_the_cache_gives_back_what_the_database_said(workspace: Workspace) -> No
     write_cache(file, records, {"m-1": "/somewhere"})
     found, models = read_cache(file)
     assert models == {"m-1": "/somewhere"}
+    assert found["scores"].spec == spec(steps=STEPS, every="1m")
     assert {n: r.split for n, r in found.items()} == {n: r.split for n, r in records.items()}
     assert [d.id for d in found["scores"].deployments] == [
         d.id for d in records["scores"].deployments

@@ -12,6 +12,7 @@ import numpy as np
 from headrace.clock import now
 from headrace.endpoints.records import Deployment, EndpointRecord
 from headrace.endpoints.routing import Router, Split
+from headrace.endpoints.spec import EndpointSpec
 from headrace.payloads.errors import ModelNotServableError
 from headrace.payloads.signature import Field, Signature
 from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
@@ -75,9 +76,8 @@ def live_with(scorers: dict[str, Scorer], shares: dict[str, int], ready: bool = 
         for number, colour in enumerate(scorers, 1)
     }
     split = Split(1, shares, 7)
-    record = EndpointRecord(
-        "scores", "model@production", ("device",), 1, split, tuple(deployments.values())
-    )
+    spec = EndpointSpec(name="scores", model="model@production", key=["device"])
+    record = EndpointRecord(spec, 1, split, tuple(deployments.values()))
     live = Live()
     live.known = True
     live.ready = ready

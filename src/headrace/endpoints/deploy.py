@@ -89,9 +89,16 @@ def deployment_freshness(workspace: Workspace, spec: EndpointSpec) -> Freshness:
         return Freshness(
             True, f"{spec.model} moved from version {target.model_version} to {version.version}"
         )
-    if record.key != tuple(spec.key):
-        return Freshness(True, "its key columns changed")
+    changed = changed_settings(record.spec, spec)
+    if changed:
+        return Freshness(True, f"its settings changed: {', '.join(changed)}")
     return Freshness(False, f"{target.colour} has version {target.model_version}")
+
+
+def changed_settings(before: EndpointSpec, after: EndpointSpec) -> list[str]:
+    """Names of the settings of an endpoint that differ."""
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    return [name for name in new if old.get(name) != new[name]]
 
 
 def shift(
@@ -131,7 +138,11 @@ def shift(
 
 def _declare(connection: Connection, spec: EndpointSpec) -> EndpointRecord:
     """The endpoint's row as the project wants it; made if it is new."""
-    values: dict[str, Any] = {"model": spec.model, "key_columns": list(spec.key)}
+    values: dict[str, Any] = {
+        "model": spec.model,
+        "key_columns": list(spec.key),
+        "spec": spec.model_dump(mode="json"),
+    }
     record = read_endpoint(connection, spec.name)
     if record is None:
         connection.execute(

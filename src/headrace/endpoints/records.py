@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from pydantic import BaseModel
 from sqlalchemy import Connection, column, func, inspect, select, table
 
 from headrace.clock import iso
 from headrace.endpoints.routing import Split
+from headrace.endpoints.spec import EndpointSpec
 from headrace.endpoints.store import deployments, endpoints, rollouts, traffic
 
 if TYPE_CHECKING:
@@ -74,15 +76,33 @@ class RolloutState:
 
 @dataclass(frozen=True)
 class EndpointRecord:
-    """One endpoint with its active deployments."""
+    """One endpoint with its active deployments.
 
-    name: str
-    model: str
-    key: tuple[str, ...]
+    Attributes:
+        spec: the endpoint as the project file had it when it was last deployed.
+        revision: rises with each change.
+    """
+
+    spec: EndpointSpec
     revision: int
     split: Split | None
     deployments: tuple[Deployment, ...] = ()
     rollouts: Mapping[str, RolloutState] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+        return self.spec.name
+
+    @property
+    def model(self) -> str:
+        """What it answers with, as the project file says it: ``name@alias`` or ``name/3``."""
+        return self.spec.model
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Columns of a request that keep a caller on one deployment."""
+        return tuple(self.spec.key)
 
     def serving(self, colour: str) -> Deployment | None:
         """The deployment of a colour that takes or may take traffic."""
@@ -138,9 +158,7 @@ def read_endpoint(connection: Connection, name: str) -> EndpointRecord | None:
     ids = [deployment.id for deployment in active]
     steps = connection.execute(select(rollouts).where(rollouts.c.deployment.in_(ids))).all()
     return EndpointRecord(
-        name=row.name,
-        model=row.model,
-        key=tuple(row.key_columns),
+        spec=_spec_of(row.name, row.model, row.key_columns, row.spec),
         revision=row.revision,
         split=None if split is None else Split(split.revision, split.shares, split.seed),
         deployments=tuple(Deployment(**deployment._mapping) for deployment in active),
@@ -208,16 +226,14 @@ def read_cache(path: Path) -> tuple[dict[str, EndpointRecord], dict[str, str]]:
         body = json.loads(path.read_text())
         records = {name: _record_of(record) for name, record in body["endpoints"].items()}
         return records, dict(body["models"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is no cache of this version: {error!r}") from error
 
 
 def _record_of(body: dict[str, Any]) -> EndpointRecord:
     split = body["split"]
     return EndpointRecord(
-        name=body["name"],
-        model=body["model"],
-        key=tuple(body["key"]),
+        spec=EndpointSpec.model_validate(body["spec"]),
         revision=body["revision"],
         split=None if split is None else Split(**split),
         deployments=tuple(Deployment(**_with_times(row)) for row in body["deployments"]),
@@ -225,6 +241,13 @@ def _record_of(body: dict[str, Any]) -> EndpointRecord:
             name: rollout_of(_with_times(rollout)) for name, rollout in body["rollouts"].items()
         },
     )
+
+
+def _spec_of(name: str, model: str, key: list[str], stored: Any) -> EndpointSpec:
+    """The stored spec; of an endpoint that was stored without one, what its other columns say."""
+    if stored is None:
+        return EndpointSpec(name=name, model=model, key=key)
+    return EndpointSpec.model_validate(stored)
 
 
 def _with_times(row: dict[str, Any]) -> dict[str, Any]:
@@ -237,4 +260,6 @@ def _with_times(row: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} in the state of an endpoint")

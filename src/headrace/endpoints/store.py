@@ -16,6 +16,7 @@ endpoints = Table(
     Column("key_columns", JSON, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("spec", JSON),
 )
 
 deployments = Table(
@@ -57,4 +58,23 @@ rollouts = Table(
     Column("next_at", UtcDateTime),
     Column("state", String(16), nullable=False),
     Index("ix_headrace_rollouts_endpoint", "endpoint"),
+)
+
+#: What was decided of a rollout, by its rules or by hand, and on which numbers.
+decisions = Table(
+    "headrace_rollout_decisions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("endpoint", String(64), nullable=False),
+    Column("deployment", String(64), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("shares_before", JSON, nullable=False),
+    Column("shares_after", JSON, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Index("ix_headrace_rollout_decisions_endpoint", "endpoint", "at"),
+    Index("ix_headrace_rollout_decisions_deployment", "deployment", "action"),
 )

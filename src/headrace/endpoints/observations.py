@@ -1,0 +1,130 @@
+"""What a deployment has shown since its rollout began: errors, latencies, distances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+#: Buckets an octave: a bucket is 1.1 % wide.
+_RESOLUTION: Final = 64
+_FLOOR_SECONDS: Final = 1e-6
+_OCTAVES: Final = 32
+_BUCKETS: Final = _RESOLUTION * _OCTAVES
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Observations at one moment.
+
+    Attributes:
+        answered: requests that were answered, mirrored ones among them.
+        failed: requests that the deployment should have answered and did not.
+        compared: requests whose answers were compared with the live deployment's.
+        distance: sum of the distances, each one clipped to ``distance_cap``.
+        distance_cap: upper bound of one distance.
+        latencies: number of answers in each bucket of time.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    compared: int = 0
+    distance: float = 0.0
+    distance_cap: float = 1.0
+    latencies: Sequence[int] = ()
+
+    @property
+    def requests(self) -> int:
+        """Answered and failed."""
+        return self.answered + self.failed
+
+    @property
+    def mean_distance(self) -> float | None:
+        """Mean of the clipped distances; ``None`` before the first."""
+        return self.distance / self.compared if self.compared else None
+
+    def slower_than(self, seconds: float) -> int:
+        """Answers that took longer; the limit is rounded up to the edge of its bucket (1.1 %)."""
+        return sum(self.latencies[_bucket(seconds) + 1 :])
+
+    def quantile(self, share: float) -> float | None:
+        """The latency in seconds below which a share of the answers lies, to 1.1 %."""
+        total = sum(self.latencies)
+        if not total:
+            return None
+        wanted, seen = share * total, 0
+        for bucket, count in enumerate(self.latencies):
+            seen += count
+            if seen >= wanted:
+                return _upper_edge(bucket)
+        return _upper_edge(len(self.latencies) - 1)
+
+
+class Observations:
+    """Counts of one deployment, kept in memory: one or two additions a request.
+
+    Threads may add at once: a lost update in a race costs one observation of many, and no lock is
+    taken on the way of a request.
+    """
+
+    def __init__(self, distance_cap: float = 1.0) -> None:
+        self.reset(distance_cap)
+
+    def reset(self, distance_cap: float = 1.0) -> None:
+        """Begin again."""
+        self._answered = self._failed = self._compared = 0
+        self._distance = 0.0
+        self._cap = distance_cap
+        self._latencies = [0] * _BUCKETS
+
+    def answered(self, seconds: float) -> None:
+        """A request was answered in so many seconds."""
+        self._answered += 1
+        self._latencies[_bucket(seconds)] += 1
+
+    def failed(self) -> None:
+        """A request was not answered, and the deployment is to blame."""
+        self._failed += 1
+
+    def compared(self, distance: float) -> None:
+        """A mirrored request's answer differs so much from the one that was given.
+
+        Args:
+            distance: mean absolute difference of the scores of its rows, or share of its rows
+                whose labels differ. Not a number counts as the largest distance.
+        """
+        self._distance += min(distance, self._cap) if distance == distance else self._cap
+        self._compared += 1
+
+    def evidence(self) -> Evidence:
+        """What has been seen so far."""
+        return Evidence(
+            self._answered,
+            self._failed,
+            self._compared,
+            self._distance,
+            self._cap,
+            tuple(self._latencies),
+        )
+
+
+def quantiles(evidence: Evidence) -> dict[str, float | None]:
+    """p50, p95 and p99 in milliseconds."""
+    return dict(_quantiles(evidence))
+
+
+def _quantiles(evidence: Evidence) -> Iterator[tuple[str, float | None]]:
+    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        seconds = evidence.quantile(share)
+        yield name, None if seconds is None else round(seconds * 1000, 3)
+
+
+def _bucket(seconds: float) -> int:
+    if seconds <= _FLOOR_SECONDS:
+        return 0
+    return min(_BUCKETS - 1, int(math.log2(seconds / _FLOOR_SECONDS) * _RESOLUTION))
+
+
+def _upper_edge(bucket: int) -> float:
+    return float(_FLOOR_SECONDS * 2 ** ((bucket + 1) / _RESOLUTION))
