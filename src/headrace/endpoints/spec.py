@@ -3,19 +3,77 @@
 from __future__ import annotations
 
 import itertools
+import re
 from datetime import timedelta
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     field_validator,
     model_validator,
 )
 
 from headrace.durations import Duration
 from headrace.registry.reference import PinnedModel
+
+
+def _read_percent(value: object) -> object:
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)
+        if match is None:
+            raise ValueError(f'"{value}" is no percentage; write it as 1% or 0.5%')
+        return float(match[1]) / 100
+    # A bare number would leave open whether 1 is all of them or one in a hundred.
+    raise ValueError("a percentage is text with its sign, such as 1% or 0.5%")
+
+
+Percent = Annotated[
+    float,
+    BeforeValidator(_read_percent, json_schema_input_type=str),
+    Field(gt=0),
+    PlainSerializer(lambda share: f"{share * 100:.10g}%", return_type=str),
+]
+"""A share of the requests, written such as ``1%`` or ``0.5%``."""
+
+Limit = Annotated[Duration, Field(gt=timedelta(0))]
+"""A latency, written such as ``50ms``."""
+
+
+class RollbackRules(BaseModel):
+    """When a rollout goes back by itself. Each limit is one for the new deployment alone.
+
+    It goes back once a limit is proven to be exceeded, and does not go forward while one is
+    exceeded unproven or the requests are too few.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    error_rate: Annotated[Percent, Field(lt=1)] | None = Field(
+        default=None, description="share of the requests that fail, such as 1%"
+    )
+    latency_p50: Limit | None = Field(default=None, description="median latency, such as 5ms")
+    latency_p95: Limit | None = Field(default=None, description="latency of 95 % of the answers")
+    latency_p99: Limit | None = Field(default=None, description="latency of 99 % of the answers")
+    distance: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="mean absolute difference of the scores on mirrored requests, or share of "
+        "the labels that differ",
+    )
+    min_requests: int = Field(
+        default=20, ge=1, description="requests that a step forward needs, if there are rules"
+    )
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a rule."""
+        limits = self.error_rate, self.latency_p50, self.latency_p95, self.latency_p99
+        return self.distance is not None or any(limit is not None for limit in limits)
 
 
 class Rollout(BaseModel):
@@ -27,6 +85,14 @@ class Rollout(BaseModel):
         default=[100], description="percent of the traffic at each step; the last is 100"
     )
     every: Duration = Field(default=timedelta(0), description="time between two steps: 30s, 2m, 1h")
+    mirror: Annotated[Percent, Field(le=1)] | None = Field(
+        default=None,
+        description="share of the live deployment's requests that the new one gets a copy of, "
+        "without answering them, before and during the steps",
+    )
+    rollback: RollbackRules = Field(
+        default_factory=RollbackRules, description="when the rollout goes back by itself"
+    )
 
     @field_validator("steps")
     @classmethod
@@ -40,6 +106,22 @@ class Rollout(BaseModel):
     def _steps_need_time(self) -> Self:
         if len(self.steps) > 1 and self.every <= timedelta(0):
             raise ValueError("several steps need the time between them, such as every: 2m")
+        if self.mirror is not None and self.every <= timedelta(0):
+            raise ValueError("mirroring needs a time before the first step, such as every: 2m")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_can_be_judged(self) -> Self:
+        if self.rollback.distance is not None and self.mirror is None:
+            raise ValueError(
+                "a limit on the distance needs requests that both versions score, "
+                "such as mirror: 20%"
+            )
+        if self.rollback.any and self.mirror is None and len(self.steps) == 1:
+            raise ValueError(
+                "rules need a part of the traffic to judge, such as steps: [10, 50, 100] "
+                "or mirror: 20%"
+            )
         return self
 
 
