@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headrace.payloads.answer import jsonable, predictions_of
+from headrace.payloads.answer import Answers, jsonable
 
 FRAME = pd.DataFrame({"score": [0.25, 0.75], "label": [0, 1]})
 
@@ -34,7 +34,7 @@ FRAME = pd.DataFrame({"score": [0.25, 0.75], "label": [0, 1]})
 def test_the_values_are_those_of_mlflow(raw: Any, scoring_server: Any) -> None:
     output = io.StringIO()
     scoring_server.predictions_to_json(raw, output)
-    assert predictions_of(raw, 2).values == json.loads(output.getvalue())["predictions"]
+    assert Answers.of(raw, 2).values() == json.loads(output.getvalue())["predictions"]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_values_are_those_of_mlflow(raw: Any, scoring_server: Any) -> None:
     ],
 )
 def test_the_score_of_a_row(raw: Any, scores: list[float | None]) -> None:
-    assert predictions_of(raw, 2).scores == scores
+    assert Answers.of(raw, 2).scores() == scores
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_score_of_a_row(raw: Any, scores: list[float | None]) -> None:
 )
 def test_a_model_that_does_not_answer_each_row_is_told_so(raw: Any) -> None:
     with pytest.raises(ValueError, match="for 2 rows"):
-        predictions_of(raw, 2)
+        Answers.of(raw, 2)
 
 
 class Level(Enum):

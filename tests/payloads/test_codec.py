@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import HeadraceError
-from headrace.payloads.codec import MISSING, Payload, parse
+from headrace.payloads.codec import parse
 from headrace.payloads.errors import MalformedRequestError, UnsupportedMediaTypeError
+from headrace.payloads.payload import MISSING, Payload
 
 JSON = "application/json"
 
@@ -62,8 +63,7 @@ def test_parameters_are_kept() -> None:
 
 def test_a_column_absent_from_a_record_is_told_from_null() -> None:
     payload = parse_json({"dataframe_records": [{"a": 1, "b": None}, {"a": 2}]})
-    assert list(payload.rows[0]) == [1, None]
-    assert list(payload.rows[1]) == [2, MISSING]
+    assert list(payload.column(1)) == [None, MISSING]
     assert payload.record(1) == {"a": 2}
 
 
@@ -208,7 +208,7 @@ def test_documents_are_parsed_or_refused(document: dict[str, Any]) -> None:
     except HeadraceError as error:
         assert 400 <= error.status < 500  # noqa: PT017  # any other exception fails the test
     else:
-        for row in range(len(payload.rows)):
+        for row in range(payload.rows_count):
             json.dumps(payload.record(row))
             payload.key(row, ["a"])
 

@@ -48,7 +48,7 @@ GOOD: dict[str, Any] = {
 
 def typed(signature: Signature, *rows: dict[str, Any]) -> Any:
     body = json.dumps({"dataframe_records": list(rows)}).encode()
-    return signature.typed(parse(body, "application/json"))
+    return signature.typed(parse(body, "application/json")).frame()
 
 
 def test_each_type_has_the_dtype_that_mlflow_wants() -> None:
@@ -146,7 +146,7 @@ def test_extra_columns_are_left_out_and_optional_ones_may_be_absent() -> None:
 
 def test_csv_is_read_by_the_types() -> None:
     body = b"d,f,l,i,b,s,y,t\n1.5,.5,7,-3,true,x,AAE=,2026-01-31\n,,7,3,False,,,\n"
-    frame = ALL.typed(parse(body, "text/csv"))
+    frame = ALL.typed(parse(body, "text/csv")).frame()
     assert frame["l"].tolist() == [7, 7]
     assert frame["b"].tolist() == [True, False]
     assert frame.iloc[1][["d", "f", "s", "y", "t"]].isna().all()
@@ -166,7 +166,8 @@ def test_csv_cells_that_are_no_numbers_are_named(cell: str, column: str) -> None
 
 def test_inputs_without_names_are_found_by_position() -> None:
     signature = Signature.of_mlflow(Schema([ColSpec("double"), ColSpec("long")]), "m/1")
-    frame = signature.typed(parse(b'{"inputs": [[1.5, 2], [2.5, 3]]}', "application/json"))
+    body = b'{"inputs": [[1.5, 2], [2.5, 3]]}'
+    frame = signature.typed(parse(body, "application/json")).frame()
     assert frame.to_numpy().tolist() == [[1.5, 2], [2.5, 3]]
     with pytest.raises(InvalidInputError, match="1 values, the model 2"):
         signature.typed(parse(b'{"inputs": [1, 2]}', "application/json"))
@@ -182,7 +183,8 @@ def test_positions_do_not_stand_in_for_names() -> None:
 
 def test_a_tensor_is_an_array_of_its_type_and_shape() -> None:
     signature = Signature.of_mlflow(Schema([TensorSpec(np.dtype("float32"), (-1, 2))]), "m/1")
-    array = signature.typed(parse(b'{"inputs": [[1, 2], [3, 4]]}', "application/json"))
+    body = b'{"inputs": [[1, 2], [3, 4]]}'
+    array = signature.typed(parse(body, "application/json")).tensor
     assert array.dtype == np.float32
     assert array.tolist() == [[1, 2], [3, 4]]
     for body in (
@@ -202,7 +204,7 @@ def test_named_tensors() -> None:
         "m/1",
     )
     body = b'{"inputs": {"x": [[1, 2], [3, 4]], "y": [true, false]}}'
-    arrays = signature.typed(parse(body, "application/json"))
+    arrays = signature.typed(parse(body, "application/json")).tensor
     assert {name: array.tolist() for name, array in arrays.items()} == {
         "x": [[1, 2], [3, 4]],
         "y": [True, False],
@@ -252,7 +254,7 @@ def test_a_model_without_a_signature_is_refused() -> None:
 def test_the_made_up_example_fits(signature: Signature) -> None:
     body = json.dumps(signature.example()).encode()
     payload = parse(body, "application/json")
-    assert len(payload.rows) == 1
+    assert payload.rows_count == 1
     signature.typed(payload)
 
 

@@ -1,63 +1,205 @@
-"""What a model returned, as one JSON value and one score a row."""
+"""What a model returned: columns or one value a row, as JSON values, scores and arrays."""
 
 from __future__ import annotations
 
 import base64
 import math
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 SCORE_COLUMN = "score"
+#: The name of the only output of a model that gives its outputs no names.
+PLAIN_COLUMN = "predictions"
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """One entry a row.
+class Answers:
+    """One prediction a row.
 
     Attributes:
-        values: JSON values as MLflow's scoring server gives them: an object a row for a
-            DataFrame or a Series, else the row's own value.
-        scores: the column ``score``, else the only number of the row, else ``None``.
+        columns: named outputs, each an array of length ``rows``; or ``None``.
+        plain: one value a row of a model without named outputs; or ``None``.
+        rows: how many.
     """
 
-    values: list[Any]
-    scores: list[float | None]
+    columns: Mapping[str, np.ndarray] | None
+    plain: list[Any] | None
+    rows: int
+
+    @classmethod
+    def of(cls, raw: Any, rows: int) -> Answers:
+        """From what a model's ``predict`` returned for so many rows.
+
+        A DataFrame, a Series and a dict of arrays have named columns; an array or a list has
+        one value a row.
+
+        Raises:
+            ValueError: the model did not return one prediction a row.
+        """
+        columns = _columns_of(raw)
+        if columns is not None:
+            return cls.of_columns(columns, rows)
+        plain = _listed(raw)
+        if plain is None or len(plain) != rows:
+            count = "a value that is no list" if plain is None else f"{len(plain)} predictions"
+            raise ValueError(f"it returned {count} for {rows} rows")
+        return cls(None, plain, rows)
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, np.ndarray], rows: int) -> Answers:
+        """From named arrays.
+
+        Raises:
+            ValueError: there is none, or an array has not one entry a row.
+        """
+        if not columns:
+            raise ValueError("it returned no columns")
+        for column in columns.values():
+            if len(column) != rows:
+                raise ValueError(f"it returned {len(column)} predictions for {rows} rows")
+        return cls(columns, None, rows)
+
+    @classmethod
+    def of_table(cls, table: pa.Table, rows: int) -> Answers:
+        """From an Arrow table.
+
+        Raises:
+            ValueError: it has not one row a row.
+        """
+        columns = {name: _array_of(table.column(name)) for name in table.column_names}
+        return cls.of_columns(columns, rows)
+
+    def values(self) -> list[Any]:
+        """A JSON value a row, as MLflow's scoring server gives it: an object for named outputs.
+
+        NaN and infinity are null.
+        """
+        if self.columns is None:
+            return [jsonable(value) for value in self.plain or ()]
+        names = tuple(self.columns)
+        columns = [_json_values(column) for column in self.columns.values()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def scores(self) -> list[float | None]:
+        """The column ``score``, else the only number of the row, else ``None``."""
+        if self.columns is not None and SCORE_COLUMN in self.columns:
+            column = self.columns[SCORE_COLUMN]
+            if column.dtype.kind == "f":
+                return _finite_values(column)
+        return [_score(value) for value in self.values()]
+
+    def named(self) -> dict[str, np.ndarray]:
+        """The outputs as arrays by name, for protocols of tensors and columns."""
+        if self.columns is not None:
+            return dict(self.columns)
+        import numpy as np
+
+        plain = self.plain or []
+        try:
+            return {PLAIN_COLUMN: np.asarray(plain)}
+        except ValueError:  # lists of different lengths
+            return {PLAIN_COLUMN: _ragged(plain)}
 
 
-def predictions_of(raw: Any, rows: int) -> Predictions:
-    """Predictions of a model for a request of so many rows.
+def _columns_of(raw: Any) -> dict[str, np.ndarray] | None:
+    """Named columns of a DataFrame, a Series or a dict of arrays; ``None``: it has none."""
+    import numpy as np
 
-    Raises:
-        ValueError: the model did not return one prediction a row.
-    """
-    values = _listed(raw)
-    if values is None or len(values) != rows:
-        count = "a value that is no list" if values is None else f"{len(values)} predictions"
-        raise ValueError(f"it returned {count} for {rows} rows")
-    plain = [jsonable(value) for value in values]
-    return Predictions(plain, [_score(value) for value in plain])
+    if isinstance(raw, dict):
+        arrays = {str(name): _sequence(column) for name, column in raw.items()}
+        if not arrays or any(array is None for array in arrays.values()):
+            return None
+        return {name: np.asarray(array) for name, array in arrays.items()}
+    pandas = sys.modules.get("pandas")  # where it is not loaded, nothing can be its
+    if pandas is None:
+        return None
+    if isinstance(raw, pandas.Series):
+        raw = pandas.DataFrame(raw)
+    if isinstance(raw, pandas.DataFrame):
+        return {str(name): raw.iloc[:, at].to_numpy() for at, name in enumerate(raw.columns)}
+    return None
+
+
+def _sequence(column: Any) -> Any:
+    """An array or a list as it is, the values of a Series; ``None`` for anything else."""
+    if hasattr(column, "to_numpy"):
+        return column.to_numpy()
+    if isinstance(column, list | tuple):
+        return _ragged(column)
+    return column if getattr(column, "ndim", 0) else None
+
+
+def _ragged(values: Sequence[Any]) -> Any:
+    import numpy as np
+
+    return np.fromiter(values, dtype=object, count=len(values))
 
 
 def _listed(raw: Any) -> list[Any] | None:
-    import numpy as np
-    import pandas as pd
-
-    if isinstance(raw, pd.Series):
-        raw = pd.DataFrame(raw)
-    if isinstance(raw, pd.DataFrame):
-        raw.columns = [str(column) for column in raw.columns]
-        return raw.to_dict(orient="records")
-    if isinstance(raw, np.ndarray):
-        return raw.tolist() if raw.ndim else None
-    if isinstance(raw, dict):
-        # As named tensors: one array an output, all of one length.
-        columns = {str(name): _listed(column) for name, column in raw.items()}
-        if not columns or None in columns.values():
-            return None
-        rows = zip(*[column or [] for column in columns.values()], strict=False)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+    if hasattr(raw, "ndim"):
+        listed = raw.tolist() if raw.ndim else None
+        return listed if isinstance(listed, list) else None
     return list(raw) if isinstance(raw, list | tuple) else None
+
+
+def _array_of(column: Any) -> np.ndarray:
+    """An Arrow column as numpy; a column of integers or truth values with nulls as objects."""
+    import pyarrow as pa
+
+    if column.null_count and not pa.types.is_floating(column.type):
+        return _ragged(column.to_pylist())  # type: ignore[no-any-return]
+    if pa.types.is_nested(column.type):
+        return _ragged(column.to_pylist())  # type: ignore[no-any-return]
+    array: np.ndarray = column.to_numpy()
+    return array
+
+
+def _json_values(column: np.ndarray) -> list[Any]:
+    kind = column.dtype.kind
+    if column.ndim == 1:
+        if kind in "biuU":
+            return column.tolist()  # type: ignore[no-any-return]
+        if kind == "f":
+            return _finite_values(column)
+        if kind == "M":
+            return _times(column)
+    return [jsonable(value) for value in column.tolist()]
+
+
+def _finite_values(column: np.ndarray) -> list[Any]:
+    import numpy as np
+
+    values: list[Any] = column.tolist()
+    if len(values) <= 8:
+        return [value if math.isfinite(value) else None for value in values]
+    finite = np.isfinite(column)
+    if not finite.all():
+        for row in np.flatnonzero(~finite):
+            values[row] = None
+    return values
+
+
+def _times(column: np.ndarray) -> list[str | None]:
+    """ISO 8601 as pandas writes it: nanoseconds only where there are any."""
+    import numpy as np
+
+    found: list[str | None] = []
+    for text in np.datetime_as_string(column.astype("datetime64[ns]")).tolist():
+        seconds, _, fraction = text.partition(".")
+        if text == "NaT":
+            found.append(None)
+        elif not fraction.strip("0"):
+            found.append(seconds)
+        else:
+            found.append(f"{seconds}.{fraction.removesuffix('000')}")
+    return found
 
 
 def jsonable(value: Any) -> Any:
@@ -78,15 +220,16 @@ def jsonable(value: Any) -> Any:
         return value.isoformat() if value == value else None  # NaT differs from itself
     if isinstance(value, bytes | bytearray):
         return base64.b64encode(value).decode()
+    if hasattr(value, "dtype") and value.dtype.kind == "M":
+        return _times(value.reshape(-1))[0] if value.ndim == 0 else _times(value)
     if hasattr(value, "tolist"):
         return jsonable(value.tolist())
     return None if _is_pandas_na(value) else str(value)
 
 
 def _is_pandas_na(value: Any) -> bool:
-    import pandas as pd
-
-    return value is pd.NA
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and value is pandas.NA
 
 
 def _score(value: Any) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from headrace.payloads.answer import Answers
-    from headrace.payloads.codec import Payload
+    from headrace.payloads.payload import Payload
     from headrace.payloads.signature import Signature
 
 

@@ -22,11 +22,14 @@ class Inputs:
             datetime64[ns], or object for text, bytes and columns with nulls. Named by position
             where the signature has no names. Empty for a tensor.
         tensor: an array, or arrays by name, where the signature is one of tensors.
+        matrix: the columns as one array of float64, ``rows`` by columns, where they came as one;
+            ``columns`` are views of it.
     """
 
     rows: int
     columns: Mapping[str | int, np.ndarray]
     tensor: Any = None
+    matrix: np.ndarray | None = None
 
     def frame(self) -> pd.DataFrame:
         """The columns as a DataFrame with a range index."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.payloads.codec import MISSING
+from headrace.payloads.casts import cast_array
 from headrace.payloads.errors import InvalidInputError, ModelNotServableError
+from headrace.payloads.inputs import Inputs
+from headrace.payloads.payload import MISSING, ColumnPayload, RowPayload
 from headrace.payloads.values import TYPES, column_of
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
 
-    from headrace.payloads.codec import Payload
+    from headrace.payloads.payload import Payload
+
+#: Types of JSON values that are a double as they are.
+_NUMBERS = frozenset({float, int, type(None)})
 
 
 @dataclass(frozen=True)
@@ -39,10 +50,31 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """One of the model's inference parameters, with its default."""
+
+    name: str
+    type: str
+    default: Any = None
+
+
+@dataclass(frozen=True)
 class Signature:
-    """The inputs of a model, in the order in which it wants them."""
+    """The inputs of a model, in the order in which it wants them.
+
+    Attributes:
+        fields: the inputs; at least one.
+        outputs: what it answers, where the signature says it.
+        parameters: what ``params`` of a request can hold.
+    """
 
     fields: tuple[Field, ...]
+    outputs: tuple[Field, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    #: The columns of the last request and where each field stands in them: the next is alike.
+    _last: list[tuple[tuple[str, ...], list[int | None]]] = field(
+        default_factory=list, compare=False, repr=False
+    )
 
     @classmethod
     def of_mlflow(cls, schema: Any, model: str) -> Signature:
@@ -51,29 +83,48 @@ class Signature:
         Raises:
             ModelNotServableError: the model has no signature, or one without inputs.
         """
-        if schema is None or not schema.inputs:
+        return cls.of_specification(
+            {"inputs": json.dumps(schema.to_dict())} if schema else {}, model
+        )
+
+    @classmethod
+    def of_model(cls, directory: Path, model: str) -> Signature:
+        """From the ``MLmodel`` file of a logged model, without MLflow.
+
+        Raises:
+            ModelNotServableError: the file is not there or no ``MLmodel``, or the model has no
+                signature, or one without inputs.
+        """
+        import yaml
+
+        file = directory / "MLmodel"
+        try:
+            document = yaml.safe_load(file.read_bytes())
+            return cls.of_specification(document.get("signature") or {}, model)
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise ModelNotServableError(
+                model, f"{file} cannot be read: {error}", "headrace doctor"
+            ) from error
+
+    @classmethod
+    def of_specification(cls, specification: Mapping[str, Any], model: str) -> Signature:
+        """From ``signature`` of an ``MLmodel`` file: JSON texts of inputs, outputs and params.
+
+        Raises:
+            ModelNotServableError: there are no inputs.
+        """
+        inputs = _fields(specification.get("inputs"))
+        if not inputs:
             raise ModelNotServableError(
                 model,
                 "it has no signature, so that requests cannot be checked",
                 "log it with a signature: mlflow.models.infer_signature(X, predictions)",
             )
-        if schema.is_tensor_spec():
-            return cls(
-                tuple(
-                    Field(spec.name, str(spec.type), shape=tuple(spec.shape))
-                    for spec in schema.inputs
-                )
-            )
-        return cls(
-            tuple(
-                Field(
-                    spec.name,
-                    text if (text := getattr(spec.type, "name", "any")) in TYPES else "any",
-                    spec.required,
-                )
-                for spec in schema.inputs
-            )
+        parameters = tuple(
+            Parameter(entry["name"], str(entry.get("type", "any")), entry.get("default"))
+            for entry in json.loads(specification.get("params") or "[]")
         )
+        return cls(inputs, _fields(specification.get("outputs")), parameters)
 
     @property
     def named(self) -> bool:
@@ -99,8 +150,8 @@ class Signature:
             split["columns"] = [field.name for field in self.fields]
         return {"dataframe_split": split}
 
-    def typed(self, payload: Payload) -> Any:
-        """The model's input: a DataFrame of these columns, or arrays for a tensor signature.
+    def typed(self, payload: Payload) -> Inputs:
+        """The model's input: its columns, or arrays for a tensor signature.
 
         Columns that the model does not know are left out.
 
@@ -108,38 +159,62 @@ class Signature:
             InvalidInputError: a column is missing, or a value does not fit its type.
         """
         if self.is_tensor:
-            return self._tensors(payload)
-        return self._frame(payload)
+            return Inputs(payload.rows_count, {}, self._tensors(payload))
+        places = self._places(payload)
+        if self._all_double and isinstance(payload, RowPayload) and not payload.text:
+            matrix = _matrix(payload.rows, places)
+            if matrix is not None:
+                columns = dict(zip(self._names, matrix.T, strict=True))
+                return Inputs(len(payload.rows), columns, matrix=matrix)
+        return Inputs(payload.rows_count, self._columns(payload, places))
 
-    def _frame(self, payload: Payload) -> pd.DataFrame:
-        import pandas as pd
+    @cached_property
+    def _names(self) -> tuple[str | int, ...]:
+        return tuple(
+            index if spec.name is None else spec.name for index, spec in enumerate(self.fields)
+        )
 
-        positions = self._positions(payload)
-        columns: dict[Any, Any] = {}
-        for index, (field, position) in enumerate(zip(self.fields, positions, strict=True)):
-            if position is None:
+    @cached_property
+    def _all_double(self) -> bool:
+        return all(spec.type == "double" for spec in self.fields)
+
+    def _columns(self, payload: Payload, places: list[int | None]) -> dict[str | int, np.ndarray]:
+        columns: dict[str | int, np.ndarray] = {}
+        typed = isinstance(payload, ColumnPayload)
+        for name, spec, place in zip(self._names, self.fields, places, strict=True):
+            if place is None:
                 continue
-            values = [row[position] for row in payload.rows]
-            name = field.name if field.name is not None else index
-            columns[name] = column_of(
-                field.type, values, str(name), text=payload.text, required=field.required
-            )
-        return pd.DataFrame(columns, index=range(len(payload.rows)))
+            values = payload.column(place)
+            if typed and hasattr(values, "dtype"):
+                columns[name] = cast_array(spec.type, values, str(name), required=spec.required)
+            else:
+                columns[name] = column_of(
+                    spec.type, values, str(name), text=payload.text, required=spec.required
+                )
+        return columns
 
-    def _positions(self, payload: Payload) -> list[int | None]:
+    def _places(self, payload: Payload) -> list[int | None]:
         """Where each field stands in a row; ``None`` for an optional one that is absent."""
         if not self.named:
             width = len(self.fields)
-            for index, row in enumerate(payload.rows):
-                if len(row) != width:
-                    raise InvalidInputError(f"row {index} has {len(row)} values, the model {width}")
+            for row in range(payload.rows_count):
+                if payload.width(row) != width:
+                    raise InvalidInputError(
+                        f"row {row} has {payload.width(row)} values, the model {width}"
+                    )
+                if isinstance(payload, ColumnPayload):
+                    break
             return list(range(width))
-        if payload.columns is None:
+        columns = payload.columns
+        if columns is None:
             raise InvalidInputError(
                 "the columns have no names, and the model finds its inputs by name",
                 column=self.fields[0].name,
             )
-        places = {name: index for index, name in enumerate(payload.columns)}
+        last = self._last[0] if self._last else None
+        if last is not None and last[0] == columns:
+            return last[1]
+        places = {name: index for index, name in enumerate(columns)}
         absent = [f.name for f in self.fields if f.required and f.name not in places]
         if absent:
             listed = ", ".join(str(name) for name in absent[:10])
@@ -147,26 +222,69 @@ class Signature:
                 f"missing columns: {listed}" if absent[1:] else "the column is missing",
                 column=absent[0],
             )
-        return [places.get(str(field.name)) for field in self.fields]
+        found = [places.get(str(spec.name)) for spec in self.fields]
+        self._last[:] = [(columns, found)]
+        return found
 
     def _tensors(self, payload: Payload) -> Any:
         if not self.named:
-            source = payload.tensor if payload.tensor is not None else list(payload.rows)
+            source = payload.tensor
+            if source is None and isinstance(payload, RowPayload):
+                source = list(payload.rows)
+            elif source is None:
+                source = _stacked(payload)
             return _array(self.fields[0], source, "inputs")
         if payload.columns is None:
             raise InvalidInputError("the inputs have no names", column=self.fields[0].name)
-        absent = [field.name for field in self.fields if field.name not in payload.columns]
+        absent = [spec.name for spec in self.fields if spec.name not in payload.columns]
         if absent:
             raise InvalidInputError("the input is missing", column=absent[0])
         arrays = {}
-        for field in self.fields:
-            position = payload.columns.index(str(field.name))
-            values = [row[position] for row in payload.rows]
-            for index, value in enumerate(values):
-                if value is MISSING:
-                    raise InvalidInputError("the value is missing", column=field.name, row=index)
-            arrays[field.name] = _array(field, values, str(field.name))
+        for spec in self.fields:
+            values = payload.column(payload.columns.index(str(spec.name)))
+            if isinstance(values, list):
+                for index, value in enumerate(values):
+                    if value is MISSING:
+                        raise InvalidInputError("the value is missing", column=spec.name, row=index)
+            arrays[spec.name] = _array(spec, values, str(spec.name))
         return arrays
+
+
+def _fields(text: str | None) -> tuple[Field, ...]:
+    """Of MLflow's JSON of a schema."""
+    return tuple(_field(entry) for entry in json.loads(text or "[]"))
+
+
+def _field(entry: Mapping[str, Any]) -> Field:
+    if entry["type"] == "tensor":
+        spec = entry["tensor-spec"]
+        return Field(entry.get("name"), spec["dtype"], shape=tuple(spec["shape"]))
+    kind = entry["type"] if entry["type"] in TYPES else "any"
+    return Field(entry.get("name"), kind, bool(entry.get("required", True)))
+
+
+def _matrix(rows: Sequence[Sequence[Any]], places: list[int | None]) -> np.ndarray | None:
+    """Rows of numbers as doubles, a column a field; ``None``: look at each value."""
+    import numpy as np
+
+    if None in places:
+        return None
+    if places != list(range(len(rows[0]))):
+        pick = itemgetter(*places)
+        rows = [pick(row) for row in rows] if len(places) > 1 else [(pick(row),) for row in rows]
+    types = set(map(type, rows[0] if len(rows) == 1 else chain.from_iterable(rows)))
+    if not types <= _NUMBERS:
+        return None
+    try:
+        return np.array(rows, dtype=np.float64)
+    except OverflowError:
+        return None  # a whole number that no double can hold
+
+
+def _stacked(payload: Payload) -> np.ndarray:
+    import numpy as np
+
+    return np.column_stack([payload.column(index) for index in range(payload.width(0))])
 
 
 def _zeros(field: Field) -> Any:

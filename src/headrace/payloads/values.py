@@ -7,10 +7,13 @@ import binascii
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from headrace.payloads.codec import MISSING
 from headrace.payloads.errors import InvalidInputError
+from headrace.payloads.payload import MISSING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: MLflow's scalar types, each with the neutral value that stands for it in a made-up request.
 TYPES: Final[dict[str, Any]] = {
@@ -24,16 +27,33 @@ TYPES: Final[dict[str, Any]] = {
     "datetime": "2000-01-01T00:00:00",
 }
 
-_NUMPY: Final = {
+NUMPY_TYPES: Final = {
     "double": "float64",
     "float": "float32",
     "long": "int64",
     "integer": "int32",
     "boolean": "bool",
 }
-_LARGEST_FLOAT32: Final = 3.4028234663852886e38
+#: The types of JSON values that fit a column as they are, whatever the value; null only as NaN.
+_PLAIN_TYPES: Final[dict[str, frozenset[type]]] = {
+    "double": frozenset({float, int, type(None)}),
+    "float": frozenset({float, int, type(None)}),
+    "long": frozenset({int}),
+    "integer": frozenset({int}),
+    "boolean": frozenset({bool}),
+    "string": frozenset({str}),
+}
+_WIDE: Final = {**NUMPY_TYPES, "float": "float64", "integer": "int64"}
+LARGEST_FLOAT32: Final = 3.4028234663852886e38
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?) ?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?)?"
+)
+#: Whole years that nanoseconds since 1970 can count in 64 bits.
+_YEARS: Final = (1678, 2261)
 #: What pandas, and so MLflow, reads as a missing value in CSV.
 _NULL_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"})
 
@@ -44,8 +64,8 @@ class _Unfit(Exception):
 
 def column_of(
     kind: str, values: Sequence[Any], name: str, *, text: bool = False, required: bool = True
-) -> Any:
-    """A numpy array, or a Series of objects, of the values.
+) -> np.ndarray:
+    """The values as an array of one dimension, of objects where the type needs them.
 
     Args:
         kind: a type of ``TYPES``, or ``any`` to leave the values as they are.
@@ -58,10 +78,11 @@ def column_of(
         InvalidInputError: names the column, the row and the value.
     """
     import numpy as np
-    import pandas as pd
 
-    if kind == "double" and set(map(type, values)) <= {float}:
-        return np.array(values, dtype=np.float64)
+    if not text:
+        array = _at_once(kind, values)
+        if array is not None:
+            return array
     convert = _CONVERTERS.get(kind, lambda value: value)
     converted = []
     for row, value in enumerate(values):
@@ -72,10 +93,32 @@ def column_of(
     if kind == "datetime":
         return np.array(converted, dtype="datetime64[ns]")
     if kind in ("double", "float"):
-        return np.array([math.nan if v is None else v for v in converted], dtype=_NUMPY[kind])
-    if kind in _NUMPY and None not in converted:
-        return np.array(converted, dtype=_NUMPY[kind])
-    return pd.Series(converted, dtype=object)
+        return np.array([math.nan if v is None else v for v in converted], dtype=NUMPY_TYPES[kind])
+    if kind in NUMPY_TYPES and None not in converted:
+        return np.array(converted, dtype=NUMPY_TYPES[kind])
+    return np.fromiter(converted, dtype=object, count=len(converted))
+
+
+def _at_once(kind: str, values: Sequence[Any]) -> np.ndarray | None:
+    """The column where every value fits without a second look; ``None``: look at each."""
+    import numpy as np
+
+    types = set(map(type, values))
+    if not types <= _PLAIN_TYPES.get(kind, frozenset()):
+        return None
+    if kind == "string":
+        return np.fromiter(values, dtype=object, count=len(values))
+    try:
+        array = np.array(values, dtype=_WIDE[kind])
+    except OverflowError:
+        return None  # a whole number beyond 64 bits
+    if kind == "integer" and len(array) and not -(2**31) <= array.min() <= array.max() < 2**31:
+        return None
+    if kind == "float":
+        if (np.abs(array) > LARGEST_FLOAT32).any():
+            return None
+        return array.astype(np.float32)
+    return array.astype(np.int32) if kind == "integer" else array
 
 
 def _converted(
@@ -134,7 +177,7 @@ def _double(value: Any) -> float:
 
 def _float(value: Any) -> float:
     number = _double(value)
-    if abs(number) > _LARGEST_FLOAT32:
+    if abs(number) > LARGEST_FLOAT32:
         raise _Unfit(f"{_shown(value)} is too large for a float")
     return number
 
@@ -142,7 +185,9 @@ def _float(value: Any) -> float:
 def _whole(value: Any, bits: int) -> int:
     if type(value) is not int and not (type(value) is float and value.is_integer()):
         raise _Unfit(f"{_shown(value)} is no whole number")
-    if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+    # The lowest whole number is none as a double: what is lower would round to it.
+    lowest = -(2 ** (bits - 1))
+    if not lowest <= value < -lowest or (value == lowest and bits == 64 and type(value) is float):
         raise _Unfit(f"the number does not fit in {bits} bits")
     return int(value)
 
@@ -168,6 +213,8 @@ def _string(value: Any) -> str:
 
 
 def _binary(value: Any) -> bytes:
+    if type(value) is bytes:
+        return value  # of a protocol that has bytes
     if type(value) is not str:
         raise _Unfit(f"{_shown(value)} is no Base64 text")
     try:
@@ -178,17 +225,20 @@ def _binary(value: Any) -> bytes:
 
 def _datetime(value: Any) -> Any:
     """The moment without its zone, in UTC: what MLflow's ``datetime`` is."""
-    import pandas as pd
+    import numpy as np
 
-    if type(value) is not str:
-        raise _Unfit(f"{_shown(value)} is no ISO 8601 time")
+    match = _MOMENT.fullmatch(value) if type(value) is str else None
     try:
-        moment = pd.Timestamp(value)
-    except (ValueError, OverflowError):
+        if match is None or not _YEARS[0] <= int(value[:4]) <= _YEARS[1]:
+            raise ValueError
+        day, clock, zone = match.groups()
+        moment = np.datetime64(f"{day}T{clock or '00:00'}".replace(",", "."), "ns")
+    except ValueError:
         raise _Unfit(f"{_shown(value)} is no ISO 8601 time") from None
-    if moment.tzinfo is not None:
-        moment = moment.tz_convert("UTC").tz_localize(None)
-    return moment.to_datetime64()
+    if zone and zone not in "Zz":
+        minutes = int(zone[1:3]) * 60 + int(zone[-2:] if len(zone) > 3 else 0)
+        moment -= np.timedelta64(minutes if zone[0] == "+" else -minutes, "m")
+    return moment
 
 
 _CONVERTERS: Final[dict[str, Callable[[Any], Any]]] = {
