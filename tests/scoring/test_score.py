@@ -241,7 +241,7 @@ def test_memory_is_bound_by_the_chunk(
     scored: Scored, log_model: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200,000 rows go through the model in pieces: each answer holds the size of its piece."""
-    monkeypatch.setattr("headrace.scoring.runner.CHUNK_ROWS", 10_000)
+    monkeypatch.setattr("headrace.scoring.scorers.CHUNK_ROWS", 10_000)
     expression = "pd.DataFrame({'score': np.full(len(model_input), float(len(model_input)))})"
     scored.promote(log_model(scored.model, expression))
     scored.write_input(rows(200_000))

@@ -41,7 +41,7 @@ def command(tables: tuple[str, ...], full: bool, as_json: bool) -> None:
         return
     table(
         "Predictions",
-        ["table", "version", "scored", "unchanged", "removed", "model", "input"],
+        ["table", "version", "scored", "unchanged", "removed", "model", "scored by", "input"],
         [
             (
                 spec.table,
@@ -50,12 +50,18 @@ def command(tables: tuple[str, ...], full: bool, as_json: bool) -> None:
                 f"{scoring.unchanged:,}",
                 f"{scoring.removed:,}",
                 scoring.model,
+                _short(scoring.scorer),
                 f"{spec.input} version {scoring.input_version}",
             )
             for spec, scoring in done
         ],
         right="version,scored,unchanged,removed",
     )
+
+
+def _short(scorer: str | None) -> str:
+    kind, _, digest = (scorer or "").partition(" ")
+    return f"{kind} {digest[:12]}".strip()
 
 
 def _chosen(specs: list[PredictionSpec], names: tuple[str, ...]) -> list[PredictionSpec]:

@@ -131,7 +131,7 @@ def predicted(
         rows: what to score.
         kept: columns of ``rows`` that pass by the model.
         predictions: name and Arrow type of each prediction column.
-        predict: from ``kernel.predictor``.
+        predict: from ``predict.predictor``.
         record: Spark type and value of each column that is the same in all rows.
         order: columns of the table.
     """

@@ -61,8 +61,8 @@ def judge(workspace: Workspace, spec: PredictionSpec, version: ModelVersion) -> 
     return _output_freshness(workspace, table, last.version)
 
 
-def rows_can_stay(workspace: Workspace, table: str, spec_digest: str) -> bool:
-    """Whether the rows of the table are those of its last scoring, by the same settings.
+def rows_can_stay(workspace: Workspace, table: str, spec_digest: str, scorer: str) -> bool:
+    """Whether the rows of the table are those of its last scoring, by the same settings and scorer.
 
     A row that somebody else changed has the digest of its input all the same: only the log tells.
     """
@@ -70,6 +70,7 @@ def rows_can_stay(workspace: Workspace, table: str, spec_digest: str) -> bool:
     return (
         last is not None
         and last.spec_digest == spec_digest
+        and last.scorer == scorer
         and not _output_freshness(workspace, table, last.version).stale
     )
 

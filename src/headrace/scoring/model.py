@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.ids import new_id
-from headrace.scoring import kernel
 from headrace.scoring.errors import NoSignatureError, PredictionColumnsError
 from headrace.scoring.spec import RECORD_COLUMNS
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from headrace.registry import ModelVersion
+    from headrace.scoring.predict import Scorer
     from headrace.workspace import Workspace
 
 #: Arrow types of prediction columns that Delta holds as they are.
@@ -115,7 +114,7 @@ def _describe(path: Path, name: str, table: str) -> LocalModel:
 
 def prediction_columns(
     model: LocalModel,
-    inputs: Mapping[str, str],
+    scorer: Scorer,
     sample: pa.Table | None,
     table: str,
     kept: list[str],
@@ -130,10 +129,7 @@ def prediction_columns(
     elif sample is None or sample.num_rows == 0:
         columns = [("score", "double")]
     else:
-        frame = kernel.model_frame(sample, inputs)
-        answers = kernel.prediction_table(
-            kernel.load(str(model.path)).predict(frame), sample.num_rows
-        )
+        answers = scorer.answers(sample)
         columns = [(field.name, _plain_type(field, table, model.name)) for field in answers.schema]
     taken = {*kept, *RECORD_COLUMNS}
     clashes = [name for name, _ in columns if name in taken]

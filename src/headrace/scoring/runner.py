@@ -13,22 +13,21 @@ from headrace.catalog import TableName
 from headrace.crash import crash_point
 from headrace.errors import HeadraceError
 from headrace.locks import exclusive
-from headrace.scoring import commit, frames, kernel, store
+from headrace.scoring import commit, frames, predict, store
 from headrace.scoring.errors import ScoringFailedError, ScoringInProgressError
 from headrace.scoring.freshness import judge, rows_can_stay
 from headrace.scoring.job import Job, begin, constants, has_schema, table_schema
 from headrace.scoring.model import prediction_columns
 from headrace.scoring.recovery import abandon, cause, finish, location_of, recover
+from headrace.scoring.scorers import Chosen, choose, sent_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from headrace.scoring.spec import PredictionSpec
     from headrace.workspace import Workspace
 
-#: Rows that a worker predicts at once. With the width of a row, the bound on its memory.
-CHUNK_ROWS: Final = 32_768
 _SAMPLE_ROWS: Final = 16
 
 
@@ -49,6 +48,8 @@ class Scoring:
         input_version: its Delta version.
         run_id: the run that trained the model.
         mode: ``overwrite``, ``append``, ``merge``, or ``None`` if there was nothing to commit.
+        scorer: what predicted the rows: ``kernel DIGEST``, ``environment DIGEST``, or ``pyfunc``
+            for the model in the engine's own process.
         seconds: how long it took.
     """
 
@@ -64,6 +65,7 @@ class Scoring:
     input_version: int
     run_id: str | None
     mode: str | None
+    scorer: str | None
     seconds: float
 
 
@@ -109,21 +111,25 @@ def score(workspace: Workspace, spec: PredictionSpec, full: bool = False) -> Sco
 
 def _run(job: Job) -> store.Record:
     spark = job.workspace.spark()
-    # The reads are recorded at the end, with the model, once the commit is there.
-    with job.workspace.engine.recording(kind="score", subject=job.record.table, persist=False):
+    with (
+        choose(job.model, job.inputs) as chosen,
+        # The reads are recorded at the end, with the model, once the commit is there.
+        job.workspace.engine.recording(kind="score", subject=job.record.table, persist=False),
+    ):
+        store.change(job.workspace.store, job.record, scorer=chosen.name)
         frames.check_keys(spark, job.rows, job.record.table)
         frame = job.rows.frame(spark)
         sample = frame.limit(_SAMPLE_ROWS).toArrow() if job.model.outputs is None else None
         predictions = prediction_columns(
-            job.model, job.inputs, sample, job.record.table, job.rows.kept[:-1]
+            job.model, chosen.scorer, sample, job.record.table, job.rows.kept[:-1]
         )
         schema = table_schema(job, predictions)
         comparable = (
             not job.full
-            and rows_can_stay(job.workspace, job.record.table, job.record.spec_digest)
+            and rows_can_stay(job.workspace, job.record.table, job.record.spec_digest, chosen.name)
             and has_schema(job, schema)
         )
-        _stage(job, spark, frame, predictions, schema.names, comparable)
+        _stage(job, chosen, frame, predictions, schema.names, comparable)
     crash_point("scoring.staged")
     rows = lakehouse.row_count(location_of(job.workspace, job.rows.table), job.rows.version)
     return _commit(job, schema, rows, comparable)
@@ -131,16 +137,16 @@ def _run(job: Job) -> store.Record:
 
 def _stage(
     job: Job,
-    spark: SparkSession,
+    chosen: Chosen,
     frame: DataFrame,
     predictions: Sequence[tuple[str, str]],
     order: Sequence[str],
     comparable: bool,
 ) -> None:
     """Write what must change in the table as Parquet files, outside of the Delta log."""
-    from pyspark import cloudpickle
     from pyspark.sql import functions as f
 
+    spark = job.workspace.spark()
     record, key = job.record, job.rows.key
     present = None
     if record.version_before is not None:
@@ -149,19 +155,15 @@ def _stage(
     if present is not None and comparable:
         current = present.filter(f.col("model_id") == record.model_id)
         current = current.select(*key, "row_digest")
-    predict = kernel.predictor(
-        str(job.model.path), job.inputs, job.rows.kept, predictions, CHUNK_ROWS
-    )
-    # Workers of a remote engine need not have this package.
-    cloudpickle.register_pickle_by_value(kernel)
-    frames.predicted(
-        frames.changed(frame, current, key),
-        job.rows.kept,
-        predictions,
-        predict,
-        constants(record),
-        order,
-    ).write.mode("append").parquet(str(job.changed))
+    with sent_whole():
+        frames.predicted(
+            frames.changed(frame, current, key),
+            job.rows.kept,
+            predictions,
+            predict.predictor(chosen.scorer, job.rows.kept, predictions),
+            constants(record),
+            order,
+        ).write.mode("append").parquet(str(job.changed))
     if present is not None and set(key) <= set(present.columns):
         frames.removed(frame, present, key).write.mode("append").parquet(str(job.removed))
 
@@ -232,6 +234,7 @@ def _result(record: store.Record, seconds: float | None = None) -> Scoring:
         input_version=record.input_version,
         run_id=record.run_id,
         mode=record.mode,
+        scorer=record.scorer,
         seconds=seconds,
     )
 

@@ -51,6 +51,7 @@ scorings: Final = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("error", Text),
+    Column("scorer", String(128)),
     Index("ix_headrace_scorings_table", "table", "number", unique=True),
 )
 
@@ -73,6 +74,7 @@ class Record:
         mode: ``overwrite``, ``append``, ``merge``, or ``None`` if nothing changed.
         scored, unchanged, removed: rows.
         error: why it failed.
+        scorer: what predicted the rows, see ``scorers.Chosen``; ``None`` until it is chosen.
     """
 
     id: str
@@ -96,6 +98,7 @@ class Record:
     started_at: datetime
     finished_at: datetime | None
     error: str | None
+    scorer: str | None
 
 
 def begin(store: Store, **facts: Any) -> Record:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pyspark import cloudpickle
 
-from headrace.scoring import kernel
+from headrace.scoring import predict, scorers
 
 
 class _Sum:
@@ -31,7 +31,7 @@ class _Sum:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> _Sum:
     loaded = _Sum()
-    monkeypatch.setattr(kernel, "load", lambda _path: loaded)
+    monkeypatch.setattr(predict, "load", lambda _path: loaded)
     return loaded
 
 
@@ -44,8 +44,8 @@ def batches(sizes: list[int]) -> Iterator[pa.RecordBatch]:
 
 
 def predictor(chunk_rows: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    types = {"a": "double", "b": "double"}
-    return kernel.predictor("path", types, ["id"], [("score", "double")], chunk_rows)
+    scorer = predict.PyfuncScorer("path", {"a": "double", "b": "double"}, frozenset(), chunk_rows)
+    return predict.predictor(scorer, ["id"], [("score", "double")])
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [10, 10, 10], [100], [7, 30, 1, 1, 25], [0, 5, 0]])
@@ -61,33 +61,6 @@ def test_every_row_is_predicted_once_whatever_the_batches(model: _Sum, sizes: li
 def test_small_batches_are_predicted_together(model: _Sum) -> None:
     list(predictor(50)(batches([5] * 20)))
     assert model.rows == [50, 50]
-
-
-def test_inputs_get_the_types_of_the_signature() -> None:
-    table = pa.table(
-        {
-            "a": pa.array([1, 2], pa.int16()),
-            "b": pa.array([1.5, None]),
-            "c": pa.array([True, False]),
-            "d": pa.array(["x", None], pa.large_string()),
-        }
-    )
-    frame = kernel.model_frame(table, {"d": "string", "a": "double", "b": "float", "c": "double"})
-    assert list(frame.columns) == ["d", "a", "b", "c"]
-    assert [str(kind) for kind in frame.dtypes] == ["object", "float64", "float32", "float64"]
-    assert frame["c"].tolist() == [1.0, 0.0]
-
-
-def test_nulls_in_an_integer_input_name_the_column() -> None:
-    table = pa.table({"age": pa.array([1, None], pa.int64())})
-    with pytest.raises(ValueError, match=r'"age" holds 1 nulls.*long'):
-        kernel.model_frame(table, {"age": "long"})
-
-
-def test_a_value_that_does_not_fit_names_the_column() -> None:
-    table = pa.table({"age": ["12", "old"]})
-    with pytest.raises(ValueError, match='"age" is no double'):
-        kernel.model_frame(table, {"age": "double"})
 
 
 @pytest.mark.parametrize(
@@ -108,19 +81,22 @@ def test_a_value_that_does_not_fit_names_the_column() -> None:
 )
 def test_what_models_return_becomes_columns(predictions: Any, expected: dict[str, Any]) -> None:
     rows = len(next(iter(expected.values())))
-    assert kernel.prediction_table(predictions, rows).to_pydict() == expected
+    assert predict.prediction_table(predictions, rows).to_pydict() == expected
 
 
 def test_one_prediction_a_row() -> None:
     with pytest.raises(ValueError, match="returned 1 predictions for 2 rows"):
-        kernel.prediction_table(np.array([0.5]), 2)
+        predict.prediction_table(np.array([0.5]), 2)
 
 
-def test_the_function_runs_where_the_package_is_not_installed(tmp_path: Path) -> None:
+def test_the_function_runs_where_the_package_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is pickled by value: the worker has only the libraries."""
-    cloudpickle.register_pickle_by_value(kernel)
+    monkeypatch.setenv("HEADRACE_ENGINE", "sc://elsewhere")
     pickled = tmp_path / "predict.pickle"
-    pickled.write_bytes(cloudpickle.dumps(predictor(10)))
+    with scorers.sent_whole():
+        pickled.write_bytes(cloudpickle.dumps(predictor(10)))
     script = tmp_path / "worker.py"
     script.write_text(
         "import pathlib, pickle, sys, types\n"
