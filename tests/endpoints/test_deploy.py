@@ -87,7 +87,7 @@ def test_the_first_deployment_is_blue_and_takes_everything_once_ready(
     assert states(workspace) == {1: "ready"}
 
 
-def test_a_rollout_goes_step_by_step_and_drains_the_old(
+def test_a_rollout_goes_step_by_step_and_keeps_the_old(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_live(workspace, 1)
@@ -104,10 +104,7 @@ def test_a_rollout_goes_step_by_step_and_drains_the_old(
     assert states(workspace) == {1: "ready", 2: "ready"}
     step(workspace, green, monkeypatch)
     assert shares(workspace) == {"blue": 0, "green": 100}
-    assert states(workspace) == {1: "draining", 2: "ready"}
-    old = next(d.id for d in record(workspace).deployments if d.state == "draining")
-    rollout.retire(workspace.store, "scores", old)
-    assert states(workspace) == {1: "retired", 2: "ready"}
+    assert states(workspace) == {1: "standby", 2: "ready"}
     assert endpoint_status(workspace, "scores").rollout is None
     assert [s.shares["green"] for s in traffic_history(workspace, "scores")] == [0, 10, 50, 100]
 
@@ -223,6 +220,7 @@ def test_colours_alternate(workspace: Workspace) -> None:
         assert live == colour
         for old in [d for d in record(workspace).deployments if d.state == "draining"]:
             rollout.retire(workspace.store, "scores", old.id)
+    assert states(workspace) == {1: "retired", 2: "standby", 3: "ready"}
 
 
 def test_a_shift_by_hand_stops_the_rollout(

@@ -134,5 +134,5 @@ def test_without_observations_there_is_no_evidence() -> None:
 
 @pytest.mark.parametrize(("total", "count", "limit"), [(1, 1, 0), (1, 1, 1), (2, 1, 0.5)])
 def test_what_is_out_of_range_is_refused(total: float, count: int, limit: float) -> None:
-    with pytest.raises(ValueError, match="limit|sum"):
+    with pytest.raises(ValueError, match=r"limit|sum"):
         log_evidence(total, count, limit)

@@ -1,17 +1,17 @@
-"""What a person or ``headrace run`` does to an endpoint: deploy a version, shift the traffic."""
+"""Putting a model version behind an endpoint, and whether that is to be done."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from headrace.clock import now
-from headrace.endpoints.errors import DeploymentNotReadyError, EndpointNotFoundError
+from headrace.endpoints.decision import rollback_of
+from headrace.endpoints.errors import EndpointNotFoundError
 from headrace.endpoints.records import Deployment, EndpointRecord, read_endpoint
 from headrace.endpoints.rollout import set_state, set_traffic, touch
-from headrace.endpoints.routing import check_shares, other
+from headrace.endpoints.routing import other
 from headrace.endpoints.store import deployments, endpoints, rollouts
 from headrace.freshness import Freshness
 from headrace.ids import new_id
@@ -42,7 +42,7 @@ def deploy(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> D
         )
     with workspace.store.begin() as connection:
         record = _declare(connection, spec)
-        target = _target(record)
+        target = record.target
         if target is not None and target.model_id == version.model_id:
             return target
         live = record.serving(record.live_colour) if record.live_colour else None
@@ -53,7 +53,9 @@ def deploy(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> D
         colour = other(live.colour) if live else "blue"
         model = f"{version.name} version {version.version}"
         _supersede(connection, record, colour, f"superseded by {model}")
-        deployment = _insert(connection, spec, version, colour)
+        deployment = insert_deployment(
+            connection, spec, version.name, int(version.version), version.model_id, colour
+        )
         touch(connection, spec.name)
         return deployment
 
@@ -81,59 +83,39 @@ def deployment_freshness(workspace: Workspace, spec: EndpointSpec) -> Freshness:
 
     with workspace.store.reading() as connection:
         record = read_endpoint(connection, spec.name)
-    target = _target(record) if record else None
+    target = record.target if record else None
     if record is None or target is None:
         return Freshness(True, "never deployed" if record is None else "no deployment is live")
     version = resolve(workspace, spec.model)
-    if target.model_id != version.model_id:
+    reason = went_back(workspace, spec.name, version)
+    if target.model_id != version.model_id and reason is None:
         return Freshness(
             True, f"{spec.model} moved from version {target.model_version} to {version.version}"
         )
     changed = changed_settings(record.spec, spec)
     if changed:
         return Freshness(True, f"its settings changed: {', '.join(changed)}")
+    if target.model_id != version.model_id:
+        return Freshness(False, f"version {version.version} was rolled back: {reason}")
     return Freshness(False, f"{target.colour} has version {target.model_version}")
+
+
+def went_back(workspace: Workspace, endpoint: str, version: ModelVersion) -> str | None:
+    """Why the endpoint went back from a version, by rule or by hand; ``None`` if it did not."""
+    with workspace.store.reading() as connection:
+        return rollback_of(connection, endpoint, version.model_id)
+
+
+def declare(workspace: Workspace, spec: EndpointSpec) -> Deployment | None:
+    """Apply an endpoint's settings without deploying anything; what it answers with."""
+    with workspace.store.begin() as connection:
+        return _declare(connection, spec).target
 
 
 def changed_settings(before: EndpointSpec, after: EndpointSpec) -> list[str]:
     """Names of the settings of an endpoint that differ."""
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
     return [name for name in new if old.get(name) != new[name]]
-
-
-def shift(
-    workspace: Workspace, endpoint: str, shares: Mapping[str, int], by: str = "shift"
-) -> None:
-    """Split the traffic by hand, in one transaction. A rollout under way stops.
-
-    Args:
-        workspace: the project.
-        endpoint: its name.
-        shares: percent of ``blue`` and ``green``; they add up to 100.
-        by: who shifted, for the history.
-
-    Raises:
-        EndpointNotFoundError: there is no such endpoint.
-        InvalidSharesError: the shares are no split of 100.
-        DeploymentNotReadyError: a colour with a share is not ready.
-    """
-    full = check_shares(shares)
-    with workspace.store.begin() as connection:
-        record = read_endpoint(connection, endpoint)
-        if record is None:
-            raise EndpointNotFoundError(endpoint, connection.scalars(select(endpoints.c.name)))
-        for colour, share in full.items():
-            deployment = record.serving(colour)
-            state = deployment.state if deployment else "empty"
-            if share and state != "ready":
-                raise DeploymentNotReadyError(endpoint, colour, state)
-        connection.execute(
-            update(rollouts)
-            .where(rollouts.c.endpoint == endpoint, rollouts.c.state == "running")
-            .values(state="stopped", next_at=None)
-        )
-        set_traffic(connection, record, full, by)
-        touch(connection, endpoint)
 
 
 def _declare(connection: Connection, spec: EndpointSpec) -> EndpointRecord:
@@ -157,12 +139,6 @@ def _declare(connection: Connection, spec: EndpointSpec) -> EndpointRecord:
     return declared
 
 
-def _target(record: EndpointRecord) -> Deployment | None:
-    """The deployment that has, or is on its way to, all the traffic: the newest not draining."""
-    candidates = [d for d in record.deployments if d.state != "draining"]
-    return candidates[-1] if candidates else None
-
-
 def _supersede(connection: Connection, record: EndpointRecord, colour: str, reason: str) -> None:
     """Take a colour out of service; what traffic it had goes to the other."""
     old = record.serving(colour)
@@ -175,17 +151,23 @@ def _supersede(connection: Connection, record: EndpointRecord, colour: str, reas
     set_state(connection, old.id, "draining", reason)
 
 
-def _insert(
-    connection: Connection, spec: EndpointSpec, version: ModelVersion, colour: str
+def insert_deployment(
+    connection: Connection,
+    spec: EndpointSpec,
+    model: str,
+    version: int,
+    model_id: str,
+    colour: str,
 ) -> Deployment:
+    """A new deployment, to be loaded by the plane, and its rollout."""
     moment = now()
     deployment = Deployment(
         id=new_id("dep"),
         endpoint=spec.name,
         colour=colour,
-        model_name=version.name,
-        model_version=int(version.version),
-        model_id=version.model_id,
+        model_name=model,
+        model_version=version,
+        model_id=model_id,
         state="loading",
         reason=None,
         created_at=moment,

@@ -57,6 +57,43 @@ class DeploymentNotReadyError(HeadraceError):
         )
 
 
+class NoRolloutError(HeadraceError):
+    """A rollout was to be paused or resumed, and there is none in that state."""
+
+    code = "no_rollout"
+    status = 409
+
+    def __init__(self, endpoint: str, action: str, state: str | None) -> None:
+        self.endpoint, self.action, self.state = endpoint, action, state
+        found = {
+            None: "it has never had one",
+            "done": "its last one is done",
+            "stopped": "its last one was stopped by a shift by hand",
+        }.get(state, f"its rollout is {state}")
+        super().__init__(
+            f'Endpoint "{endpoint}" has no rollout to {action}.',
+            where=endpoint,
+            why=found,
+            next=f"headrace endpoints {endpoint}",
+        )
+
+
+class NothingToGoBackToError(HeadraceError):
+    """A rollback was asked for, and no earlier deployment is kept."""
+
+    code = "nothing_to_go_back_to"
+    status = 409
+
+    def __init__(self, endpoint: str, model: str | None) -> None:
+        self.endpoint, self.model = endpoint, model
+        super().__init__(
+            f'Endpoint "{endpoint}" has no earlier version to go back to.',
+            where=endpoint,
+            why=f"only {model} is kept" if model else "nothing is deployed",
+            next="name a version in headrace.yaml, such as model: NAME/3, and headrace run",
+        )
+
+
 class InvalidSharesError(HeadraceError):
     """Traffic shares that are no split of 100 percent over blue and green."""
 

@@ -22,12 +22,12 @@ from headrace.endpoints.store import deployments, endpoints, rollouts, traffic
 if TYPE_CHECKING:
     from headrace.catalog import Store
 
-State = Literal["loading", "ready", "failed", "draining", "retired"]
+State = Literal["loading", "ready", "failed", "standby", "draining", "retired"]
 
 _logged_models = table("logged_models", column("model_id"), column("artifact_location"))
 
 #: States in which the plane has something to do with a deployment.
-ACTIVE: Final = ("loading", "ready", "draining")
+ACTIVE: Final = ("loading", "ready", "standby", "draining")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Deployment:
     """One model version in one colour of an endpoint.
 
     Attributes:
-        state: ``loading`` until the smoke request is answered; ``draining`` while the last
-            requests of a replaced deployment finish.
+        state: ``loading`` until the smoke request is answered; ``standby`` when it was replaced
+            and is kept loaded, to go back to; ``draining`` while its last requests finish.
         reason: why it failed or was replaced.
     """
 
@@ -71,7 +71,12 @@ class RolloutState:
     every_seconds: float
     step: int
     next_at: datetime | None
-    state: Literal["waiting", "running", "done", "stopped"]
+    state: Literal["waiting", "running", "paused", "done", "stopped"]
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has begun, or waits for its deployment, and is not over."""
+        return self.state in ("waiting", "running", "paused")
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,20 @@ class EndpointRecord:
         """Columns of a request that keep a caller on one deployment."""
         return tuple(self.spec.key)
 
+    def by_id(self, deployment: str) -> Deployment:
+        """The active deployment of that id."""
+        return next(d for d in self.deployments if d.id == deployment)
+
     def serving(self, colour: str) -> Deployment | None:
         """The deployment of a colour that takes or may take traffic."""
         found = [d for d in self.deployments if d.colour == colour and d.state != "draining"]
         return found[-1] if found else None
+
+    @property
+    def target(self) -> Deployment | None:
+        """The deployment that has, or is on its way to, all the traffic: the newest in use."""
+        in_use = [d for d in self.deployments if d.state in ("loading", "ready")]
+        return in_use[-1] if in_use else None
 
     @property
     def live_colour(self) -> str | None:

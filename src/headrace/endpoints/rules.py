@@ -38,7 +38,6 @@ class Check:
         count: number of observations.
         mean: of the observations in [0, 1].
         allowed: the mean that the limit allows.
-        bound: the mean stays above it with the confidence of the rule.
         alpha: level at which the rule is tested.
         violated: it is proven that the limit is exceeded.
     """
@@ -49,9 +48,13 @@ class Check:
     count: int
     mean: float | None
     allowed: float
-    bound: float
     alpha: float
     violated: bool
+
+    @property
+    def bound(self) -> float:
+        """The mean is above it, at all times of looking together, with confidence 1 - alpha."""
+        return lower_bound((self.mean or 0.0) * self.count, self.count, self.alpha)
 
     @property
     def above(self) -> bool:
@@ -89,7 +92,8 @@ class Judgement:
 
     def as_json(self) -> dict[str, Any]:
         """The numbers as plain values."""
-        return {"requests": self.requests, "checks": [asdict(check) for check in self.checks]}
+        checks = [{**asdict(check), "bound": check.bound} for check in self.checks]
+        return {"requests": self.requests, "kind": self.kind, "checks": checks}
 
 
 def judge(rules: RollbackRules, evidence: Evidence) -> Judgement:
@@ -167,7 +171,6 @@ def _check(
         count=count,
         mean=total / count if count else None,
         allowed=allowed,
-        bound=lower_bound(total, count, alpha),
         alpha=alpha,
         violated=count > 0 and exceeds(total, count, allowed, alpha),
     )

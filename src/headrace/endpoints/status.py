@@ -14,7 +14,7 @@ from headrace.endpoints.address import read_plane
 from headrace.endpoints.errors import EndpointNotFoundError
 from headrace.endpoints.records import Deployment, read_endpoint
 from headrace.endpoints.store import deployments, endpoints, traffic
-from headrace.requestlog.shipper import COUNTED, Counts, counts_of
+from headrace.requestlog.counts import COUNTED, Counts, counts_of
 from headrace.requestlog.spool import Segment, readable_records, segments
 from headrace.requestlog.store import request_counts, shipments
 from headrace.requestlog.tables import request_table

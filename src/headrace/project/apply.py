@@ -175,11 +175,18 @@ def _build_model(desired: Desired, name: str, full: bool) -> Result:
 
 
 def _deploy_endpoint(desired: Desired, name: str, _full: bool) -> Result:
-    from headrace.endpoints import deploy
+    from headrace.endpoints import declare, deploy, went_back
     from headrace.registry import resolve
 
     spec = desired.project.endpoints[name]
     version = resolve(desired.workspace, spec.model)
+    reason = went_back(desired.workspace, name, version)
+    if reason is not None:
+        declare(desired.workspace, spec)
+        return (
+            f"version {version.version} was rolled back: {reason}",
+            {"version": version.version, "rolled_back": reason},
+        )
     deployment = deploy(desired.workspace, spec, version)
     return (
         f"{deployment.colour} gets {version.name} version {version.version}",
