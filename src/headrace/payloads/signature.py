@@ -72,7 +72,7 @@ class Signature:
     outputs: tuple[Field, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     #: The columns of the last request and where each field stands in them: the next is alike.
-    _last: list[tuple[tuple[str, ...], list[int | None]]] = field(
+    _last: list[tuple[tuple[str, ...], list[Any]]] = field(
         default_factory=list, compare=False, repr=False
     )
 
@@ -161,11 +161,11 @@ class Signature:
         if self.is_tensor:
             return Inputs(payload.rows_count, {}, self._tensors(payload))
         places = self._places(payload)
-        if self._all_double and isinstance(payload, RowPayload) and not payload.text:
-            matrix = _matrix(payload.rows, places)
+        if self._all_double and not payload.text and None not in places:
+            matrix = _matrix(payload, places)
             if matrix is not None:
                 columns = dict(zip(self._names, matrix.T, strict=True))
-                return Inputs(len(payload.rows), columns, matrix=matrix)
+                return Inputs(len(matrix), columns, matrix=matrix)
         return Inputs(payload.rows_count, self._columns(payload, places))
 
     @cached_property
@@ -178,7 +178,7 @@ class Signature:
     def _all_double(self) -> bool:
         return all(spec.type == "double" for spec in self.fields)
 
-    def _columns(self, payload: Payload, places: list[int | None]) -> dict[str | int, np.ndarray]:
+    def _columns(self, payload: Payload, places: list[Any]) -> dict[str | int, np.ndarray]:
         columns: dict[str | int, np.ndarray] = {}
         typed = isinstance(payload, ColumnPayload)
         for name, spec, place in zip(self._names, self.fields, places, strict=True):
@@ -193,7 +193,7 @@ class Signature:
                 )
         return columns
 
-    def _places(self, payload: Payload) -> list[int | None]:
+    def _places(self, payload: Payload) -> list[Any]:
         """Where each field stands in a row; ``None`` for an optional one that is absent."""
         if not self.named:
             width = len(self.fields)
@@ -263,22 +263,27 @@ def _field(entry: Mapping[str, Any]) -> Field:
     return Field(entry.get("name"), kind, bool(entry.get("required", True)))
 
 
-def _matrix(rows: Sequence[Sequence[Any]], places: list[int | None]) -> np.ndarray | None:
+def _matrix(payload: Payload, places: Sequence[int]) -> np.ndarray | None:
     """Rows of numbers as doubles, a column a field; ``None``: look at each value."""
     import numpy as np
 
-    if None in places:
-        return None
-    if places != list(range(len(rows[0]))):
-        pick = itemgetter(*places)
-        rows = [pick(row) for row in rows] if len(places) > 1 else [(pick(row),) for row in rows]
-    types = set(map(type, rows[0] if len(rows) == 1 else chain.from_iterable(rows)))
+    if isinstance(payload, RowPayload):
+        lists = payload.rows
+        if places != list(range(len(lists[0]))):
+            pick = itemgetter(*places)
+            lists = list(map(pick, lists)) if len(places) > 1 else [(pick(row),) for row in lists]
+    else:
+        lists = [payload.column(place) for place in places]
+        if set(map(type, lists)) != {list}:
+            return None
+    types = set(map(type, lists[0] if len(lists) == 1 else chain.from_iterable(lists)))
     if not types <= _NUMBERS:
         return None
     try:
-        return np.array(rows, dtype=np.float64)
+        matrix = np.array(lists, dtype=np.float64)
     except OverflowError:
         return None  # a whole number that no double can hold
+    return matrix if isinstance(payload, RowPayload) else np.ascontiguousarray(matrix.T)
 
 
 def _stacked(payload: Payload) -> np.ndarray:
