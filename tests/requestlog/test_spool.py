@@ -42,9 +42,10 @@ def test_rotating_an_empty_segment_makes_no_file(tmp_path: Path) -> None:
         writer.rotate()
         assert segments(tmp_path) == []
         writer.append({"a": 1})
-        assert writer.current == 1
         writer.rotate()
-        assert writer.current == 2
+        writer.rotate()
+        assert [s.sequence for s in segments(tmp_path)] == [1, 2]
+    assert [s.sequence for s in segments(tmp_path)] == [1]
 
 
 @given(cut=st.integers(min_value=1, max_value=200))
@@ -118,7 +119,6 @@ def test_threads_do_not_mix_their_records(tmp_path: Path) -> None:
             thread.start()
         while any(thread.is_alive() for thread in threads):
             writer.rotate()
-            writer.sync()
         for thread in threads:
             thread.join()
     found = everything(tmp_path)
@@ -126,6 +126,39 @@ def test_threads_do_not_mix_their_records(tmp_path: Path) -> None:
     for thread_number in range(8):
         ordered = [r["number"] for r in found if r["thread"] == thread_number]
         assert ordered == list(range(200))
+
+
+def test_a_segment_is_finished_once_its_writer_has_left_it(tmp_path: Path) -> None:
+    with SpoolWriter(tmp_path) as writer:
+        writer.append({"a": 1})
+        assert [s.finished for s in segments(tmp_path)] == [False]
+        writer.rotate()
+        assert [s.finished for s in segments(tmp_path)] == [True, False]
+        writer.append({"a": 2})
+    assert [s.finished for s in segments(tmp_path)] == [True, True]
+
+
+def test_a_segment_stays_in_use_when_the_next_cannot_be_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SpoolWriter(tmp_path, segment_bytes=10) as writer:
+        in_the_way = writer.directory / "00000002.new"
+        in_the_way.mkdir()
+        writer.append({"number": 1})
+        writer.append({"number": 2})
+        assert "a segment was not finished" in caplog.text
+        in_the_way.rmdir()
+        writer.append({"number": 3})
+        assert [s.sequence for s in segments(tmp_path)] == [1, 2]
+    assert [record["number"] for record in everything(tmp_path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("text", ["\ud800", 10**30, float("inf")])
+def test_whatever_python_holds_can_be_kept(tmp_path: Path, text: Any) -> None:
+    with SpoolWriter(tmp_path) as writer:
+        writer.append({"text": text})
+        writer.append({"text": "after"})
+    assert everything(tmp_path)[1] == {"text": "after"}
 
 
 def test_a_directory_is_adopted_only_after_its_writer(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 from headrace import endpoints, payloads
 from headrace.endpoints import EndpointSpec
 from headrace.errors import HeadraceError
-from headrace.requestlog.shipper import request_rows
+from headrace.requestlog.tables import request_rows
 from headrace.serving import errors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()

@@ -15,8 +15,8 @@ import pytest
 from headrace import clock, lakehouse
 from headrace.catalog import TableNotFoundError
 from headrace.ids import new_id
-from headrace.requestlog.shipper import request_rows
 from headrace.requestlog.spool import SpoolWriter
+from headrace.requestlog.tables import request_rows
 from headrace.scoring import score
 from headrace.trace import Trace, trace_prediction, trace_row
 from headrace.trace.errors import (

@@ -46,8 +46,13 @@ def vacuum(location: str | Path, retention: timedelta, dry_run: bool = False) ->
     return sorted(str(file_path(path, file)) for file in removed)
 
 
-def compact(location: str | Path) -> int:
+def compact(location: str | Path, target_bytes: int | None = None) -> int:
     """Merge small files into larger ones, without a change to the rows; the newest version.
+
+    Args:
+        location: directory of the table.
+        target_bytes: files of this size and above stay as they are; Delta's default if not
+            given.
 
     Raises:
         DeltaConflictError: other writers won.
@@ -58,7 +63,7 @@ def compact(location: str | Path) -> int:
     def action() -> int:
         table = open_table(path)
         with delta_errors(path):
-            table.optimize.compact()
+            table.optimize.compact(target_size=target_bytes)
         newest: int = open_table(path).version()
         return newest
 

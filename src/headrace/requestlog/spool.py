@@ -1,32 +1,39 @@
 """The spool: answered requests, on disk before the answer leaves, until they are in Delta.
 
 Each plane process is a *writer* with a directory of its own and numbered segments in it. It holds
-a lock on the directory for as long as it lives, so that a successor knows whose segments are
-abandoned. A record is one line, ``CRC-32 JSON``: what a killed process left half written does not
-match its checksum and is dropped; its request was never answered.
+a lock on the directory, and one on the segment in use, for as long as it lives. A segment whose
+lock is free is *finished*: nobody will write to it again. The kernel gives the locks back when a
+process ends, however it ends, so that no marker can be missing or be wrong after a crash.
 
-A record is in the file after ``write()``, which a kill cannot undo. ``sync()`` protects it from
-a power failure too; it is called from time to time, off the path of the requests.
+A record is one line, ``CRC-32 JSON``: what a killed process left half written does not match its
+checksum and is dropped; its request was never answered.
+
+A record is in the file after ``write()``, which a kill cannot undo. ``rotate()`` protects the
+records from a power failure too; it is called once a second, off the path of the requests.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
+
+import orjson
 
 from headrace.ids import new_id
 
 log = logging.getLogger(__name__)
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
+ROTATE_SECONDS: Final = 1.0
 _LOCK: Final = "lock"
 
 
@@ -48,7 +55,20 @@ class Segment:
                         "%s:%d: dropped a record that was not written out", self.path, number
                     )
                     continue
-                yield json.loads(body)
+                yield _decode(body)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no process writes to it any more.
+
+        Raises:
+            FileNotFoundError: it has been shipped meanwhile.
+        """
+        descriptor = _try_lock(self.path, os.O_RDONLY)
+        if descriptor is None:
+            return False
+        os.close(descriptor)
+        return True
 
 
 class SpoolWriter:
@@ -62,64 +82,54 @@ class SpoolWriter:
     def __init__(self, spool: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.id = new_id("spool")
         self.directory = spool / self.id
-        self.directory.mkdir(parents=True, mode=0o700)
-        self._lock_file = _try_lock(self.directory / _LOCK)
-        if self._lock_file is None:
-            raise OSError(f"{self.directory} was adopted by another process while it was made")
+        self._lock_file: int | None = _make_directory(self.directory)
         self._limit = segment_bytes
         self._mutex = threading.Lock()
+        self._rotating = threading.Lock()
         self._sequence = 0
         self._descriptor: int | None = None
         self._size = 0
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: Mapping[str, Any]) -> None:
         """Write one record; it survives a kill of this process once the call returns.
 
         Raises:
             OSError: the disk is full or the file cannot be written; no part of the record stays.
         """
-        body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
-        line = _checksum(body) + b" " + body + b"\n"
+        body = _encode(record)
+        line = b"%08x %b\n" % (zlib.crc32(body), body)
         with self._mutex:
-            descriptor = self._open()
+            descriptor = self._descriptor
+            if descriptor is None:
+                descriptor = self._begin()
             try:
                 written = os.write(descriptor, line)
                 if written != len(line):
-                    raise OSError(f"wrote {written} of {len(line)} bytes")
+                    raise OSError(errno.ENOSPC, f"wrote {written} of {len(line)} bytes")
             except OSError:
                 os.ftruncate(descriptor, self._size)
                 raise
-            self._size += len(line)
-            if self._size >= self._limit:
-                self._finish()
+            self._size += written
+            full = self._size >= self._limit
+        if full:
+            self._finish(sync=False)
 
     def rotate(self) -> None:
-        """Finish the segment in use, if it holds anything, so that it can be shipped."""
-        with self._mutex:
-            self._finish()
+        """Finish the segment in use, if it holds anything, so that it can be shipped.
 
-    def sync(self) -> None:
-        """Force what was written to the disk."""
-        with self._mutex:
-            if self._descriptor is None:
-                return
-            duplicate = os.dup(self._descriptor)
-        # Outside the lock: appends go on while the disk works.
-        try:
-            os.fsync(duplicate)
-        finally:
-            os.close(duplicate)
-
-    @property
-    def current(self) -> int:
-        """The number of the segment in use; lower ones are finished."""
-        with self._mutex:
-            return self._sequence if self._descriptor is not None else self._sequence + 1
+        Appends go on meanwhile: making the next file and forcing this one to the disk happens
+        beside them.
+        """
+        self._finish(sync=True)
 
     def close(self) -> None:
         """Finish the last segment and let a successor adopt the directory."""
-        with self._mutex:
-            self._finish()
+        with self._rotating, self._mutex:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+                if self._size == 0:
+                    _segment_path(self.directory, self._sequence).unlink()
             if self._lock_file is not None:
                 os.close(self._lock_file)
                 self._lock_file = None
@@ -130,28 +140,56 @@ class SpoolWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self) -> int:
-        if self._descriptor is None:
-            if self._lock_file is None:
-                raise OSError("the spool is closed")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            path = _segment_path(self.directory, self._sequence + 1)
-            self._descriptor = os.open(path, flags, 0o600)
-            self._sequence += 1
-            self._size = 0
+    def _begin(self) -> int:
+        if self._lock_file is None:
+            raise OSError("the spool is closed")
+        self._descriptor = _make_segment(self.directory, self._sequence + 1)
+        self._sequence += 1
+        self._size = 0
         return self._descriptor
 
-    def _finish(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    def _finish(self, sync: bool) -> None:
+        if not self._rotating.acquire(blocking=False):
+            return  # another thread is at it
+        try:
+            # The descriptor changes only under _rotating once there is one.
+            if self._descriptor is None or self._size == 0:
+                return
+            fresh = _make_segment(self.directory, self._sequence + 1)
+            with self._mutex:
+                finished, self._descriptor = self._descriptor, fresh
+                self._sequence += 1
+                self._size = 0
+            try:
+                if sync:
+                    os.fsync(finished)
+            finally:
+                os.close(finished)
+        except OSError as error:
+            # Nothing is lost: it stays in use, or is shipped without having been forced to disk.
+            log.warning("%s: a segment was not finished: %s", self.directory, error)
+        finally:
+            self._rotating.release()
+
+
+def keep_rotating(
+    writer: SpoolWriter, stop: threading.Event, seconds: float = ROTATE_SECONDS
+) -> None:
+    """Finish the writer's segment each so many seconds, until told to stop."""
+    while not stop.wait(seconds):
+        writer.rotate()
 
 
 def segments(spool: Path) -> list[Segment]:
     """Every segment of every writer, each writer's in order."""
+    return [segment for directory in writers(spool) for segment in segments_of(directory)]
+
+
+def segments_of(directory: Path) -> list[Segment]:
+    """The segments of one writer, in order."""
     return [
-        Segment(path, path.parent.name, int(path.stem))
-        for path in sorted(spool.glob("spool_*/*.log"))
+        Segment(path, directory.name, int(path.stem))
+        for path in sorted(directory.glob("*.log"))
         if path.stem.isdigit()
     ]
 
@@ -163,11 +201,13 @@ def writers(spool: Path) -> list[Path]:
 
 def adopt(directory: Path) -> int | None:
     """The lock of a writer whose process is gone, to be closed by the caller; else ``None``."""
-    return _try_lock(directory / _LOCK)
+    return _try_lock(directory / _LOCK, os.O_RDWR | os.O_CREAT)
 
 
 def discard(directory: Path) -> None:
     """Remove an adopted writer's directory once nothing is left in it."""
+    for unborn in directory.glob("*.new"):
+        unborn.unlink()
     (directory / _LOCK).unlink(missing_ok=True)
     directory.rmdir()
 
@@ -176,7 +216,9 @@ def find_spooled(spool: Path, prediction_id: str) -> dict[str, Any] | None:
     """The spool's record of a request that holds the prediction, if it is not yet in Delta."""
     for segment in segments(spool):
         for record in readable_records(segment):
-            if any(row["id"] == prediction_id for row in record.get("rows", ())):
+            if record["kind"] == "served" and any(
+                row["id"] == prediction_id for row in record["rows"]
+            ):
                 return record
     return None
 
@@ -190,6 +232,47 @@ def readable_records(segment: Segment) -> list[dict[str, Any]]:
         return []
 
 
+def _encode(record: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:
+        # Integers above 64 bits and lone surrogates, which JSON itself allows.
+        return json.dumps(record, separators=(",", ":")).encode()
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return json.loads(body)
+
+
+def _make_directory(directory: Path) -> int:
+    """Make a writer's directory, which appears with its lock held; the lock."""
+    unborn = directory.with_name(f".{directory.name}")
+    unborn.mkdir(parents=True, mode=0o700)
+    lock = _try_lock(unborn / _LOCK, os.O_RDWR | os.O_CREAT)
+    if lock is None:
+        raise OSError(f"{unborn} is locked by another process")
+    unborn.rename(directory)
+    return lock
+
+
+def _make_segment(directory: Path, sequence: int) -> int:
+    """Make a segment, which appears with its lock held; its descriptor."""
+    path = _segment_path(directory, sequence)
+    unborn = path.with_suffix(".new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(unborn, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unborn.rename(path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _segment_path(directory: Path, sequence: int) -> Path:
     return directory / f"{sequence:08d}.log"
 
@@ -198,8 +281,8 @@ def _checksum(body: bytes) -> bytes:
     return b"%08x" % zlib.crc32(body)
 
 
-def _try_lock(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _try_lock(path: Path, flags: int) -> int | None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -9,12 +9,10 @@ import socket
 import sys
 from pathlib import Path
 
+from headrace import logs
 from headrace.errors import HeadraceError
-from headrace.serving.errors import InvalidLogLevelError
 from headrace.serving.plane import FATAL, Plane
-from headrace.settings import Paths, setting
-
-log = logging.getLogger("headrace.serving")
+from headrace.settings import Paths
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,31 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     control = socket.socket(fileno=options.control)
     try:
-        _quiet(setting("HEADRACE_LOG"))
+        logs.configure()
         plane = Plane(Paths(options.root), socket.socket(fileno=options.listener), control)
     except (HeadraceError, OSError) as error:
         control.sendall(b"failed " + str(error).replace("\n", "; ").encode() + b"\n")
         return FATAL
     return plane.run()
-
-
-def _quiet(level: str) -> None:
-    """Log to standard error at a level, and keep the libraries from saying more than that."""
-    known = logging.getLevelNamesMapping()
-    if level.upper() not in known:
-        raise InvalidLogLevelError(level, known)
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # Whoever asks for more than warnings also gets those of libraries that models bring along,
-    # and of every client that speaks no HTTP.
-    for name in ("py.warnings", "uvicorn.error"):
-        logging.getLogger(name).setLevel(
-            logging.WARNING if log.isEnabledFor(logging.INFO) else logging.ERROR
-        )
-    logging.captureWarnings(True)
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``headrace up``: keeps a scoring plane running, and ends with it.
+"""``headrace up``: keeps a scoring plane and the shipper of its log running, and ends with them.
 
 The supervisor owns the listening socket, so that the port stays taken and new connections wait
 in its queue while the plane restarts.
@@ -22,6 +22,7 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING, Final
 
 from headrace.endpoints.address import bind, hold, release, url_of
+from headrace.serving.companion import Companion
 from headrace.serving.errors import PlaneFailedError
 from headrace.serving.plane import DRAIN_SECONDS, FATAL
 
@@ -65,6 +66,7 @@ class Supervisor:
         self.log_file = log_file
         self.pid: int | None = None
         self.ready = threading.Event()
+        self.shipper = Companion(paths, log_file)
         self._on_ready = on_ready
         self._stop = threading.Event()
         self._held = hold(paths)
@@ -96,10 +98,12 @@ class Supervisor:
                 log.warning(
                     "the scoring plane ended (%s); it starts again in %.1f s", reason, delay
                 )
-                self._stop.wait(delay)
+                self._pause(delay)
                 delay = min(delay * 2, LONGEST_DELAY)
         finally:
             self._listener.close()
+            # After the plane: what it answered last is shipped too.
+            self.shipper.end()
             release(self.paths, self._held)
 
     @property
@@ -110,6 +114,11 @@ class Supervisor:
     def stop(self) -> None:
         """Let the plane answer what it has begun, and end. Safe in a signal handler."""
         self._stop.set()
+
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._stop.wait(0.1):
+            self.shipper.tend()
 
     def _run_child(self) -> str:
         """Run one plane to its end; why it ended."""
@@ -154,6 +163,7 @@ class Supervisor:
         """Listen to the plane until it ends or is to end; the last thing that it complained of."""
         buffer, complaint = b"", ""
         while not self._stop.is_set():
+            self.shipper.tend()
             readable, _, _ = select.select([control], [], [], 0.1)
             if not readable:
                 if child.poll() is not None:

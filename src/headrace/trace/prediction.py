@@ -88,7 +88,7 @@ def _in_logs(workspace: Workspace, prediction_id: str) -> dict[str, Any] | None:
 def _in_spool(workspace: Workspace, prediction_id: str) -> dict[str, Any] | None:
     """The row that the request log is going to hold."""
     from headrace.requestlog import find_spooled
-    from headrace.requestlog.shipper import request_rows
+    from headrace.requestlog.tables import request_rows
 
     record = find_spooled(workspace.paths.spool, prediction_id)
     if record is None:

@@ -1,0 +1,118 @@
+"""The shipper's process as the supervisor sees it: started, started again, and ended last."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from headrace.settings import Paths
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY: Final = 0.5
+LONGEST_DELAY: Final = 10.0
+HEALTHY_SECONDS: Final = 30.0
+#: Beyond the shipper's own bound on its last round.
+END_SECONDS: Final = 30.0
+
+
+class Companion:
+    """One process that is kept running beside the plane.
+
+    A request log that is not shipped never keeps the plane from answering: requests wait in the
+    spool until the process runs again.
+
+    Args:
+        paths: the project.
+        log_file: where the process's log goes; standard error if not given.
+    """
+
+    def __init__(self, paths: Paths, log_file: Path | None) -> None:
+        self.paths = paths
+        self.log_file = log_file
+        self._child: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._delay = FIRST_DELAY
+        self._started = 0.0
+        self._due = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, while it runs."""
+        return self._child.pid if self._child else None
+
+    def tend(self) -> None:
+        """Start the process if it does not run and its time has come. Never blocks."""
+        if self._child is not None:
+            status = self._child.poll()
+            if status is None:
+                return
+            self._forget()
+            healthy = time.monotonic() - self._started > HEALTHY_SECONDS
+            self._delay = FIRST_DELAY if healthy else min(self._delay * 2, LONGEST_DELAY)
+            self._due = time.monotonic() + self._delay
+            log.warning(
+                "the shipper of the request log ended (%s); it starts again in %.1f s",
+                f"signal {-status}" if status < 0 else f"exit status {status}",
+                self._delay,
+            )
+        if time.monotonic() >= self._due:
+            self._start()
+
+    def end(self) -> None:
+        """Let it ship what the plane has left behind, and wait for it."""
+        child = self._child
+        if child is None:
+            return
+        if child.poll() is None:
+            child.terminate()
+        try:
+            child.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning("the shipper did not end in time; the next start ships the rest")
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+            self._forget()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        command = [
+            # -P: files of the project must not stand in for modules of the libraries.
+            *(sys.executable, "-P", "-m", "headrace.requestlog"),
+            *("--root", str(self.paths.root)),
+            *("--control", str(theirs.fileno())),
+        ]
+        stderr = self.log_file.open("ab") if self.log_file else None
+        try:
+            self._child = subprocess.Popen(  # noqa: S603
+                command,
+                cwd=self.paths.root,
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            if stderr is not None:
+                stderr.close()
+        self._control = ours
+        self._started = time.monotonic()
+
+    def _forget(self) -> None:
+        self._child = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
