@@ -1,4 +1,4 @@
-"""The scoring plane's process: the HTTP server, the reconciler and the shipper.
+"""The scoring plane's process: the HTTP server, the reconciler and the spool.
 
 Started by the supervisor, which hands it the listening socket and one end of a control socket:
 the plane says ``ready`` on it, and drains when the other end closes, so that it never outlives
@@ -16,14 +16,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from headrace.catalog import Catalog
 from headrace.clock import iso, now
 from headrace.endpoints.address import PlaneInfo, bind, url_of, write_plane
 from headrace.errors import HeadraceError
-from headrace.requestlog.shipper import SHIP_SECONDS, Shipper
-from headrace.requestlog.spool import SpoolWriter
+from headrace.requestlog.spool import SpoolWriter, keep_rotating
 from headrace.serving.app import Limits, make_app
 from headrace.serving.edge import protocol_class
 from headrace.serving.errors import TokenUnreadableError
@@ -73,7 +69,7 @@ class Plane:
         """Serve until a signal, or until the supervisor is gone; the exit status."""
         threads = [
             self._thread("reconciler", self._reconcile),
-            self._thread("shipper", self._ship),
+            self._thread("spool", lambda: keep_rotating(self.spool, self._stop)),
         ]
         if self.control is not None:
             threading.Thread(target=self._await_supervisor, daemon=True).start()
@@ -84,9 +80,6 @@ class Plane:
         for thread in threads:
             thread.join(DRAIN_SECONDS)
         self.spool.close()
-        if self.reconciler.store is not None:
-            # As a successor would: whatever this fails to ship, the next start ships.
-            self._ship_once(self._shipper(None))
         return self.status
 
     def _make_server(self) -> Any:
@@ -149,29 +142,6 @@ class Plane:
             except OSError as error:
                 # Its end is closed: _await_supervisor is about to drain this process.
                 log.info("the supervisor does not listen: %s", error)
-
-    def _ship(self) -> None:
-        while self.reconciler.store is None:
-            if self._stop.wait(POLL_SECONDS / 5):
-                return
-        # The first round at once: a predecessor that was killed has left requests behind.
-        shipper = self._shipper(self.spool)
-        self._ship_once(shipper)
-        while not self._stop.wait(SHIP_SECONDS):
-            self._ship_once(shipper)
-
-    def _shipper(self, own: SpoolWriter | None) -> Shipper:
-        store = self.reconciler.store
-        if store is None:
-            raise RuntimeError("the database has not been opened")
-        return Shipper(self.paths.spool, store, Catalog(store, self.paths.warehouse), own)
-
-    def _ship_once(self, shipper: Shipper) -> None:
-        try:
-            self.spool.sync()
-            shipper.ship()
-        except (HeadraceError, SQLAlchemyError, OSError) as error:
-            log.warning("the request log waits in the spool: %s", error)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
