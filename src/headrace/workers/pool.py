@@ -1,0 +1,412 @@
+"""A pool of workers: requests in, predictions out, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.workers.batching import Pace, Queue, Request, batch_key
+from headrace.workers.crew import Crew
+from headrace.workers.errors import (
+    ModelFailedError,
+    PoolClosedError,
+    WorkerDeadlineError,
+    WorkerDiedError,
+    WorkersBusyError,
+    WorkerStartError,
+    WorkersUnavailableError,
+)
+from headrace.workers.result import Result, decode, encode
+from headrace.workers.scaling import Backoff, Scaling
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headrace.environments import Environment
+    from headrace.workers.spec import WorkerSpec
+    from headrace.workers.worker import Message, Worker
+
+log = logging.getLogger(__name__)
+
+_TICK: Final = 0.1
+_QUEUED_BYTES: Final = 256 << 20
+_KEPT_SECONDS: Final = 512
+
+
+@dataclass(frozen=True)
+class WorkerStats:
+    """A pool at one moment.
+
+    Attributes:
+        workers: that have the model loaded.
+        starting: that are loading it.
+        busy: that work on a batch.
+        queued: requests that wait.
+        restarts: workers that ended otherwise than by the pool's wish, since it started.
+        memory: bytes of all workers.
+        predict_seconds: the median time of the latest calls of ``predict``; ``None`` before any.
+        start_seconds: the time that the latest worker took to load the model.
+    """
+
+    workers: int
+    starting: int
+    busy: int
+    queued: int
+    restarts: int
+    memory: int
+    predict_seconds: float | None
+    start_seconds: float | None
+
+
+class WorkerPool:
+    """The workers of one deployment.
+
+    Its methods belong to one event loop. The process that holds it needs neither MLflow nor
+    pandas.
+
+    Args:
+        model: directory of an MLflow model.
+        environment: whose Python the workers run with.
+        spec: bounds.
+        directory: where the workers have their temporary files; private to its owner.
+        name: of the model in messages.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        environment: Environment,
+        spec: WorkerSpec,
+        directory: Path,
+        name: str | None = None,
+    ) -> None:
+        self.model, self.environment, self.spec = model.absolute(), environment, spec
+        self.name = name or str(model)
+        self._directory = directory
+        self._crew: Crew | None = None
+        self._workers: set[Worker] = set()
+        self._idle: list[Worker] = []  # the last one is used first, so that others can go
+        self._starting = 0
+        self._restarts = 0
+        self._queue = Queue()
+        self._pace = Pace()
+        self._seconds: deque[float] = deque(maxlen=_KEPT_SECONDS)
+        self._start_seconds: float | None = None
+        self._scaling = Scaling(spec)
+        self._backoff = Backoff()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        self._nudge = asyncio.Event()
+        self._closing = False
+
+    async def start(self) -> None:
+        """Start the first worker, and wait until it has loaded the model; others follow.
+
+        Raises:
+            WorkerStartError: the model does not load, with the reason.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home = Path(tempfile.mkdtemp(prefix="workers-", dir=self._directory))
+        self._crew = Crew(self.name, self.model, self.environment, self.spec, home)
+        try:
+            await self._add()
+        except BaseException:
+            self._closing = True
+            await self._crew.close()
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def predict(
+        self, table: pa.Table, params: Mapping[str, Any] | None, deadline: float
+    ) -> Result:
+        """Predictions of the rows, one a row.
+
+        Args:
+            table: typed by the model's signature.
+            params: of the request, as JSON has them.
+            deadline: moment on the clock of ``time.monotonic()``.
+
+        Raises:
+            ModelFailedError: the model raised an error on these rows.
+            WorkerDeadlineError: there was no answer in time.
+            WorkerDiedError: the worker ended while it worked on these rows.
+            WorkersBusyError: the queue is longer than the deadline; at once.
+            WorkersUnavailableError: no worker runs, and none comes in time.
+            PoolClosedError: the pool is closed.
+        """
+        if self._closing or self._keeper is None:
+            raise PoolClosedError(self.name)
+        now = self._loop.time()
+        seconds = deadline - time.monotonic()
+        self._admit(now, seconds, table.nbytes)
+        request = Request(
+            table, params, batch_key(table, params), now + seconds, now, self._loop.create_future()
+        )
+        self._pace.arrived(now)
+        self._queue.add(request)
+        self._pump()
+        if not self._workers:
+            self._nudge.set()
+        try:
+            async with asyncio.timeout(seconds):
+                return await request.future
+        except TimeoutError:
+            raise WorkerDeadlineError(self.name, seconds) from None
+        finally:
+            if not request.future.done() or request.future.cancelled():
+                request.future.cancel()
+                self._queue.discard(request)
+
+    def stats(self) -> WorkerStats:
+        """Numbers of this moment."""
+        return WorkerStats(
+            workers=len(self._workers),
+            starting=self._starting,
+            busy=sum(1 for worker in self._workers if worker.busy),
+            queued=len(self._queue),
+            restarts=self._restarts,
+            memory=sum(worker.resident() for worker in self._workers),
+            predict_seconds=statistics.median(self._seconds) if self._seconds else None,
+            start_seconds=self._start_seconds,
+        )
+
+    async def close(self) -> None:
+        """Take no more requests, answer those that wait, and end the workers."""
+        if self._closing:
+            return
+        self._closing = True
+        while self._queue.oldest() or any(worker.busy for worker in self._workers):
+            await asyncio.sleep(0.01)  # each of them has a deadline
+        if self._keeper is None:
+            return
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+        assert self._crew is not None  # noqa: S101  # made with the keeper
+        await self._crew.close()
+        for worker in self._workers:
+            worker.retired = True
+            worker.kill("the deployment closed")
+        while self._workers or self._tasks:
+            await asyncio.sleep(0)  # until the loop has told that they are lost
+            await asyncio.gather(*self._tasks)
+        await asyncio.to_thread(shutil.rmtree, self._crew.home, ignore_errors=True)
+
+    # Requests
+
+    def _admit(self, now: float, seconds: float, size: int) -> None:
+        if not self._workers and not self._starting and self._backoff.reason:
+            left = self._backoff.until - now
+            if left > seconds:
+                raise WorkersUnavailableError(self.name, self._backoff.reason, left)
+        expected = self._pace.queue_seconds(
+            len(self._queue), self._queue.rows, self.spec.batch_rows, len(self._workers)
+        )
+        full = len(self._queue) > 0 and self._queue.size + size > _QUEUED_BYTES
+        if full or (self._workers and expected > seconds):
+            raise WorkersBusyError(self.name, len(self._queue), expected)
+
+    def _pump(self) -> None:
+        """Give idle workers what they can do now."""
+        while self._idle:
+            oldest = self._queue.oldest()
+            if oldest is None:
+                return
+            now = self._loop.time()
+            if not oldest.alone and self._queue.rows < self.spec.batch_rows:
+                wait = self._pace.wait(len(self._workers), self.spec.batch_wait.total_seconds())
+                due = oldest.arrived + wait
+                if due > now:
+                    if self._timer is None:
+                        self._timer = self._loop.call_at(due, self._waited)
+                    return
+            batch = self._queue.take(self.spec.batch_rows)
+            self._scaling.waited(now - batch[0].arrived)
+            self._send(self._idle.pop(), batch)
+
+    def _waited(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _send(self, worker: Worker, batch: list[Request]) -> None:
+        import pyarrow as pa
+
+        table = batch[0].table
+        if len(batch) > 1:
+            table = pa.concat_tables([request.table for request in batch])
+        params = batch[0].params
+        header = {"params": dict(params)} if params else {}
+        worker.send(batch, header, encode(table))
+        # Nobody waits for it any more then.
+        worker.late = self._loop.call_at(
+            max(request.deadline for request in batch),
+            worker.kill,
+            "it was still predicting at the deadline",
+        )
+
+    def _answered(self, worker: Worker, message: Message) -> None:
+        header, payload = message
+        batch, worker.busy = worker.busy, []
+        now = self._loop.time()
+        if worker.late is not None:
+            worker.late.cancel()
+        self._seconds.append(float(header.get("seconds", 0.0)))
+        self._pace.predicted(now - worker.sent, sum(request.rows for request in batch))
+        self._backoff.worked()
+        worker.idle_since = now
+        self._idle.append(worker)
+        if "error" in header:
+            self._failed(batch, str(header["error"]), str(header["reason"]))
+        else:
+            self._give(batch, decode(str(header["kind"]), payload))
+        self._pump()
+
+    def _failed(self, batch: list[Request], kind: str, reason: str) -> None:
+        if len(batch) > 1:
+            self._alone(batch)
+        elif not batch[0].future.done():
+            batch[0].future.set_exception(ModelFailedError(self.name, kind, reason))
+
+    def _give(self, batch: list[Request], result: Result) -> None:
+        start = 0
+        for request in batch:
+            part = result
+            if len(batch) > 1:
+                part = (
+                    result[start : start + request.rows]
+                    if isinstance(result, list)
+                    else result.slice(start, request.rows)
+                )
+            start += request.rows
+            if not request.future.done():
+                request.future.set_result(part)
+
+    def _alone(self, batch: list[Request]) -> None:
+        """Let each request of a call that failed try alone: one of them is to blame."""
+        again = [request for request in batch if not request.future.done()]
+        for request in again:
+            request.alone = True
+        self._queue.put_back(again)
+
+    # Workers
+
+    async def _add(self) -> None:
+        """Start a worker and let it take requests.
+
+        Raises:
+            WorkerStartError: it did not come up.
+        """
+        assert self._crew is not None  # noqa: S101  # made at the start
+        self._starting += 1
+        started = self._loop.time()
+        try:
+            worker = await self._crew.open(self._answered, self._lost)
+        finally:
+            self._starting -= 1
+        self._start_seconds = self._loop.time() - started
+        worker.idle_since = self._loop.time()
+        self._workers.add(worker)
+        self._idle.append(worker)
+        self._pump()
+
+    def _lost(self, worker: Worker) -> None:
+        """A worker's socket closed, whoever wanted that."""
+        if worker.late is not None:
+            worker.late.cancel()
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if worker not in self._workers:
+            return  # it was never ready: who started it deals with it
+        self._workers.discard(worker)
+        self._spawn(self._bury(worker))
+        self._nudge.set()
+
+    async def _bury(self, worker: Worker) -> None:
+        batch, worker.busy = worker.busy, []
+        assert self._crew is not None  # noqa: S101  # made at the start
+        how = await self._crew.dismiss(worker)
+        if worker.retired:
+            return
+        self._restarts += 1
+        self._backoff.died(self._loop.time(), how)
+        log.warning("%s: a worker ended: %s", self.name, how)
+        if len(batch) > 1:
+            self._alone(batch)
+            self._pump()
+        elif batch and not batch[0].future.done():
+            batch[0].future.set_exception(WorkerDiedError(self.name, how))
+        self._nudge.set()
+
+    async def _keep(self) -> None:
+        """Keep as many workers as are wanted, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(_TICK):
+                    await self._nudge.wait()
+            except TimeoutError:
+                pass
+            self._nudge.clear()
+            self._tick(self._loop.time())
+
+    def _tick(self, now: float) -> None:
+        for worker in list(self._workers):
+            resident = worker.resident()
+            if resident > self.spec.memory:
+                worker.kill(
+                    f"it took {resident >> 20} MiB of memory, of {self.spec.memory >> 20} allowed"
+                )
+        oldest = self._queue.oldest()
+        age = now - oldest.arrived if oldest else 0.0
+        wanted = self._scaling.wanted(
+            now, len(self._workers), self._starting, age, asked=oldest is not None
+        )
+        have = len(self._workers) + self._starting
+        if have < wanted and now >= self._backoff.until and not self._starting:
+            self._spawn(self._replace())
+        elif have > wanted:
+            self._retire(now)
+
+    async def _replace(self) -> None:
+        try:
+            await self._add()
+        except WorkerStartError as error:
+            self._backoff.died(self._loop.time(), error.why or error.what)
+            log.warning("%s: a worker does not start: %s", self.name, error.why)
+            self._give_up()
+        self._nudge.set()
+
+    def _give_up(self) -> None:
+        """Tell requests that no worker comes for in their time."""
+        if self._workers:
+            return
+        now = self._loop.time()
+        left = self._backoff.until - now
+        for request in self._queue.drain():
+            if request.deadline < self._backoff.until:
+                error = WorkersUnavailableError(self.name, self._backoff.reason or "", left)
+                request.future.set_exception(error)
+            else:
+                self._queue.add(request)
+
+    def _retire(self, now: float) -> None:
+        """End the worker that has been idle longest, if that is long enough."""
+        if self._idle and now - self._idle[0].idle_since > self.spec.idle.total_seconds():
+            worker = self._idle.pop(0)
+            worker.retired = True
+            worker.kill("it had nothing to do")
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,120 @@
+"""Models as files, and pools of workers that are closed afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import pyarrow as pa
+import pytest
+
+from headrace.environments import Environment
+from headrace.workers import Result, WorkerPool, WorkerSpec
+
+LOADER = """
+import importlib.util
+import sys
+from pathlib import Path
+
+
+def _load_pyfunc(path):
+    spec = importlib.util.spec_from_file_location("tested", Path(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Model()
+"""
+
+DOUBLES = """
+class Model:
+    def predict(self, frame):
+        return frame["x"] * 2
+"""
+
+
+def rows(*values: float | str | None, **columns: list[Any]) -> pa.Table:
+    """A table of one column ``x``, or of the columns given."""
+    return pa.table(columns or {"x": pa.array(list(values))})
+
+
+def soon(seconds: float = 30.0) -> float:
+    """A deadline so far from now."""
+    return time.monotonic() + seconds
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[..., Path]:
+    """A factory of pyfunc models: ``make_model(code)``, where the code has a class ``Model``."""
+    made = 0
+
+    def make(code: str = DOUBLES, **options: Any) -> Path:
+        nonlocal made
+        made += 1
+        home = tmp_path / f"model{made}"
+        scratch = tmp_path / f"scratch{made}"
+        scratch.mkdir()
+        (scratch / "tested_loader.py").write_text(LOADER)
+        (scratch / "model.py").write_text(textwrap.dedent(code))
+        mlflow.pyfunc.save_model(
+            str(home),
+            loader_module="tested_loader",
+            data_path=str(scratch / "model.py"),
+            code_paths=[str(scratch / "tested_loader.py")],
+            pip_requirements=["mlflow"],
+            **options,
+        )
+        return home
+
+    return make
+
+
+@pytest.fixture
+def run_pool(tmp_path: Path) -> Callable[..., Any]:
+    """Run a coroutine function with a started pool: ``run_pool(model, use, max=1)``."""
+
+    def run(
+        model: Path,
+        use: Callable[[WorkerPool], Coroutine[Any, Any, Any]],
+        *,
+        environment: Environment | None = None,
+        **spec: Any,
+    ) -> Any:
+        async def go() -> Any:
+            async with started(model, tmp_path / "run", environment, **spec) as pool:
+                return await use(pool)
+
+        return asyncio.run(go())
+
+    return run
+
+
+@asynccontextmanager
+async def started(
+    model: Path, directory: Path, environment: Environment | None = None, **spec: Any
+) -> AsyncIterator[WorkerPool]:
+    """A pool that has started; it is closed at the end of the block."""
+    pool = WorkerPool(
+        model, environment or Environment.running(), WorkerSpec(**spec), directory, "tested"
+    )
+    await pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait for something to become true."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def doubled(pool: WorkerPool, value: float = 1.0) -> Result:
+    """One request to the model that doubles."""
+    return await pool.predict(rows(value), None, soon())
