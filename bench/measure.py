@@ -55,7 +55,7 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.05):
-            self._peak = max(self._peak, sum(map(_resident, _tree(self._root))))
+            self._peak = max(self._peak, sum(map(_resident, tree(self._root))))
 
     def stop(self) -> int:
         self._over.set()
@@ -63,7 +63,8 @@ class _Watch:
         return self._peak
 
 
-def _tree(root: int) -> list[int]:
+def tree(root: int) -> list[int]:
+    """A process and all that descend from it."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -86,3 +87,20 @@ def _resident(pid: int) -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def proportional(pid: int) -> int:
+    """Bytes that a process holds, each shared page counted as its share of it."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024
+
+
+def started_at(pid: int) -> str | None:
+    """The moment a process began, in clock ticks since boot; ``None`` where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None

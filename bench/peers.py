@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 SPARK = "pyspark==4.1.2"
 DELTA = ("delta-spark_2.13", "4.1.0")
+SPARK_UDF = (
+    SPARK, "mlflow==3.17.2", "scikit-learn==1.9.1", "lightgbm==4.7.0", "pandas==2.3.3",
+    "pyarrow==25.0.1", "skops==0.14.0",
+)  # fmt: skip
 COLUMNAR = ("duckdb==1.5.5", "polars==2.1.0")
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -33,8 +38,10 @@ def environment(home: Path, name: str, packages: tuple[str, ...]) -> Path:
     stamp = folder / ".packages"
     wanted = " ".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
+        uv = Path(sys.executable).parent / "uv"
+        run = partial(subprocess.run, check=True, capture_output=True, text=True, timeout=900)
+        run([uv, "venv", "-q", "--clear", "--python", sys.executable, folder])
+        run([uv, "pip", "install", "-q", "--python", python, *packages])
         stamp.write_text(wanted)
     return python
 
