@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,12 +13,15 @@ from headrace.clock import now
 from headrace.endpoints.records import Deployment, EndpointRecord
 from headrace.endpoints.routing import Router, Split
 from headrace.endpoints.spec import EndpointSpec
+from headrace.payloads.answer import Answers
 from headrace.payloads.errors import ModelNotServableError
 from headrace.payloads.signature import Field, Signature
 from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
+from headrace.serving.pool import ThreadPool
 
 if TYPE_CHECKING:
     from headrace.errors import HeadraceError
+    from headrace.payloads.inputs import Inputs
     from headrace.serving.scorer import Scorer
 
 
@@ -26,30 +29,44 @@ class Adder:
     """score = a + offset; misbehaves where ``a`` is one of its trigger values."""
 
     signature = Signature((Field("a", "double"), Field("n", "string", required=False)))
+    kind: Literal["kernel"] = "kernel"
+    loop = None
 
     def __init__(self, offset: float = 0.0) -> None:
         self.offset = offset
         self.gate = threading.Event()
         self.gate.set()
-        self.entered = threading.Semaphore(0)
+        self.waiting = 0
+        self.closed = False
+        self.pool = ThreadPool(2, 2, 30.0)
 
     def example(self) -> bytes:
         """One row."""
         return b'{"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}'
 
-    def predict(self, inputs: Any, params: Mapping[str, Any] | None) -> Any:
-        """An array; waits for ``gate`` where a is -1, raises where it is -2."""
-        values = inputs["a"].to_numpy()
+    async def predict(
+        self, inputs: Inputs, params: Mapping[str, Any] | None, deadline: float
+    ) -> Answers:
+        """An array; waits for ``gate`` in a thread where a is -1, raises where it is -2."""
+        values = inputs.columns["a"]
         if -1 in values:
-            self.entered.release()
-            self.gate.wait(30)
+            self.waiting += 1
+            await self.pool.run(deadline, lambda: self.gate.wait(30))
         if -2 in values:
             raise ZeroDivisionError("the model divides by zero\nat line 2")
         if -3 in values:
-            return "no list"
+            return Answers.of("no list", inputs.rows)
         if -4 in values:
-            return np.array([float("nan")] * len(values))
-        return values + self.offset + float((params or {}).get("more", 0))
+            return Answers.of(np.array([float("nan")] * len(values)), inputs.rows)
+        return Answers.of(values + self.offset + float((params or {}).get("more", 0)), inputs.rows)
+
+    def stats(self) -> Mapping[str, float]:
+        """None."""
+        return {}
+
+    def close(self) -> None:
+        """Remember it."""
+        self.closed = True
 
 
 def deployment(identifier: str = "dep_1", colour: str = "blue", version: int = 1) -> Deployment:
@@ -92,7 +109,7 @@ def live_with(scorers: dict[str, Scorer], shares: dict[str, int], ready: bool = 
 
 
 class FakeLoader:
-    """Stands for ``scorer.load``: loads what it was given, in the plane's loader thread."""
+    """Stands for ``loading.Loader``: loads what it was given, in the plane's loader thread."""
 
     def __init__(self) -> None:
         self.fails: dict[str, str] = {}

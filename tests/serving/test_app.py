@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.requestlog.shipper import counts_of
+from headrace.requestlog.counts import counts_of
 from headrace.requestlog.spool import SpoolWriter, segments
 from headrace.serving.app import Limits, make_app
 from headrace.serving.live import Live
-from headrace.serving.pool import PredictionPool
+from headrace.serving.metrics import Metrics
 from headrace.serving.service import ScoringService
 from headrace.settings import Secret
 
@@ -25,6 +25,7 @@ from .fakes import Adder, live_with
 
 SCORES = "/endpoints/scores/invocations"
 BODY = b'{"dataframe_records": [{"a": 1.5, "device": "d-1"}]}'
+TOKEN = Secret("secret")
 JSON = {"content-type": "application/json"}
 
 
@@ -35,9 +36,12 @@ class Edge:
         self.adder = Adder()
         self.live = live or live_with({"blue": self.adder}, {"blue": 100, "green": 0})
         self.writer = SpoolWriter(spool)
-        self.pool = PredictionPool(2, 2, limits.deadline_seconds)
-        service = ScoringService(self.live, self.writer, limits.deadline_seconds)
-        self.app = make_app(self.live, service, self.pool, lambda: Secret("secret"), limits)
+        self.pool = self.adder.pool
+        self.metrics = Metrics(self.live)
+        service = ScoringService(
+            self.live, self.writer, self.pool, self.metrics, limits.deadline_seconds
+        )
+        self.app = make_app(self.live, service, self.metrics, lambda: TOKEN, limits)
 
     def run(self, work: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
         """Run requests in an event loop of their own."""
@@ -116,7 +120,7 @@ def test_an_answer_carries_version_deployment_and_ids(edge: Edge) -> None:
         {
             "id": prediction,
             "key": "d-1",
-            "request": '{"a": 1.5, "device": "d-1"}',
+            "request": '{"a":1.5,"device":"d-1"}',
             "prediction": "1.5",
             "score": 1.5,
         }
@@ -318,9 +322,9 @@ def test_a_full_queue_is_429(make_edge: Callable[..., Edge]) -> None:
             asyncio.create_task(client.post(SCORES, content=waiting, headers=JSON))
             for _ in range(4)
         ]
-        while edge.pool.held < 4:
+        while edge.adder.waiting < 4:
             await asyncio.sleep(0)
-        refused = await client.post(SCORES, content=BODY, headers=JSON)
+        refused = await client.post(SCORES, content=waiting, headers=JSON)
         edge.adder.gate.set()
         return refused, await asyncio.gather(*busy)
 
@@ -337,7 +341,7 @@ def test_too_many_requests_at_once_are_429(make_edge: Callable[..., Edge]) -> No
     async def work(client: httpx.AsyncClient) -> httpx.Response:
         body = b'{"inputs": {"a": [-1]}}'
         busy = asyncio.create_task(client.post(SCORES, content=body, headers=JSON))
-        while edge.pool.held < 1:
+        while edge.adder.waiting < 1:
             await asyncio.sleep(0)
         refused = await client.get("/endpoints")
         assert (await client.get("/livez")).status_code == 200

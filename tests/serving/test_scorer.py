@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +15,13 @@ import pytest
 
 from headrace.clock import now
 from headrace.endpoints.records import Deployment, model_directory
+from headrace.payloads.answer import Answers
 from headrace.payloads.codec import parse
 from headrace.payloads.errors import ModelNotServableError
 from headrace.serving.errors import PredictionFailedError
-from headrace.serving.scorer import load, reason_of, score, smoke
+from headrace.serving.loading import Loader
+from headrace.serving.pool import ThreadPool
+from headrace.serving.scorer import Scorer, reason_of, score, smoke
 
 from .fakes import Adder
 
@@ -35,6 +40,21 @@ def deployment(served: Served, kind: str) -> Deployment:
     )  # fmt: skip
 
 
+@pytest.fixture
+def load() -> Iterator[Loader]:
+    """Loads in the test's own process."""
+    pool = ThreadPool(1, 1, 30.0)
+    yield Loader(pool)
+    pool.close()
+
+
+def answer(scorer: Scorer, body: bytes, media: str = JSON) -> Answers:
+    """What a scorer answers to a request."""
+    payload = parse(body, media)
+    inputs = scorer.signature.typed(payload)
+    return asyncio.run(score(scorer, inputs, payload.params, time.monotonic() + 30, "m/1"))
+
+
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """MLflow warns of its own affairs while it loads."""
@@ -43,18 +63,18 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def test_a_model_is_found_through_the_database(project: Served) -> None:
+def test_a_model_is_found_through_the_database(project: Served, load: Loader) -> None:
     wanted = deployment(project, "first")
     path = model_directory(project.workspace.store, wanted.model_id)
     assert path is not None
     scorer, used = load(wanted, "sqlite:////nowhere/at/all.db", path)
     assert used == path
     smoke(scorer, wanted.model)
-    payload = parse(b'{"inputs": {"a": [1], "b": [2], "site": ["x"]}}', JSON)
-    assert score(scorer, payload, "m/1").scores == [1021.0]
+    body = b'{"inputs": {"a": [1], "b": [2], "site": ["x"]}}'
+    assert answer(scorer, body).scores() == [1021.0]
 
 
-def test_without_a_known_directory_mlflow_is_asked(project: Served) -> None:
+def test_without_a_known_directory_mlflow_is_asked(project: Served, load: Loader) -> None:
     wanted = deployment(project, "second")
     scorer, path = load(wanted, project.paths.database_url, Path("/no/such/directory"))
     assert (path / "MLmodel").is_file()
@@ -66,14 +86,14 @@ def test_the_database_does_not_know_other_models(project: Served) -> None:
     assert model_directory(project.workspace.store, "m-unknown") is None
 
 
-def test_another_model_in_the_directory_is_refused(project: Served) -> None:
+def test_another_model_in_the_directory_is_refused(project: Served, load: Loader) -> None:
     path = model_directory(project.workspace.store, project.versions["first"].model_id)
     with pytest.raises(ModelNotServableError, match="cannot be served") as caught:
         load(deployment(project, "second"), project.paths.database_url, path)
     assert project.versions["first"].model_id in str(caught.value)
 
 
-def test_a_model_that_does_not_load_says_why(project: Served) -> None:
+def test_a_model_that_does_not_load_says_why(project: Served, load: Loader) -> None:
     wanted = deployment(project, "unloadable")
     path = model_directory(project.workspace.store, wanted.model_id)
     with pytest.raises(ModelNotServableError) as caught:
@@ -81,7 +101,9 @@ def test_a_model_that_does_not_load_says_why(project: Served) -> None:
     assert "RuntimeError: this model does not load" in str(caught.value)
 
 
-def test_a_model_that_does_not_predict_fails_its_smoke_request(project: Served) -> None:
+def test_a_model_that_does_not_predict_fails_its_smoke_request(
+    project: Served, load: Loader
+) -> None:
     wanted = deployment(project, "unusable")
     path = model_directory(project.workspace.store, wanted.model_id)
     scorer, _ = load(wanted, project.paths.database_url, path)
@@ -90,7 +112,9 @@ def test_a_model_that_does_not_predict_fails_its_smoke_request(project: Served) 
 
 
 @pytest.mark.parametrize("proba", [True, False])
-def test_a_scikit_learn_model_answers_as_in_the_notebook(tmp_path: Path, proba: bool) -> None:
+def test_a_scikit_learn_model_answers_as_in_the_notebook(
+    tmp_path: Path, load: Loader, proba: bool
+) -> None:
     import mlflow.sklearn
     from mlflow.models import infer_signature
     from sklearn.ensemble import RandomForestClassifier
@@ -114,14 +138,14 @@ def test_a_scikit_learn_model_answers_as_in_the_notebook(tmp_path: Path, proba: 
     scorer, _ = load(wanted, "sqlite://", path)
     smoke(scorer, "forest/1")
     rows = features.iloc[:5]
-    payload = parse(rows.to_csv(index=False).encode(), "text/csv")
+    body = rows.to_csv(index=False).encode()
     expected: Any = forest.predict_proba(rows) if proba else forest.predict(rows)
-    assert np.allclose(score(scorer, payload, "forest/1").values, expected.tolist())
+    assert np.allclose(answer(scorer, body, "text/csv").values(), expected.tolist())
 
 
 def test_foreign_errors_become_a_bounded_reason() -> None:
     with pytest.raises(PredictionFailedError) as caught:
-        score(Adder(), parse(b'{"inputs": {"a": [-2]}}', JSON), "m/1")
+        answer(Adder(), b'{"inputs": {"a": [-2]}}')
     assert caught.value.why == "ZeroDivisionError: the model divides by zero"
     assert reason_of(ValueError()) == "ValueError"
     assert len(reason_of(ValueError("x" * 1000))) == 300

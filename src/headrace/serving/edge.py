@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.payloads.errors import MalformedRequestError
 from headrace.serving.errors import OverloadedError, UnauthorizedError
+from headrace.serving.wire import send_error
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from headrace.errors import HeadraceError
+    from headrace.serving.metrics import Metrics
     from headrace.settings import Secret
 
-OPEN_PATHS: Final = ("/livez", "/readyz")
+OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 HEADER_SECONDS: Final = 10.0
+HEADER_BYTES: Final = 64 * 1024
 
 
 class Guard:
@@ -27,13 +31,24 @@ class Guard:
         app: the application.
         token: the token in force.
         requests: more than so many at once are refused.
+        metrics: is told how many are under way.
+        refused: told the path and the error of each request that is refused for the load.
     """
 
-    def __init__(self, app: ASGIApp, token: Callable[[], Secret], requests: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: Callable[[], Secret],
+        requests: int,
+        metrics: Metrics,
+        refused: Callable[[str, HeadraceError], None],
+    ) -> None:
         self.app = app
         self.token = token
         self.requests = requests
-        self._open = 0
+        self.metrics = metrics
+        self.refused = refused
+        self._expected: tuple[Secret, bytes] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""
@@ -42,78 +57,104 @@ class Guard:
             return
         refusal = self._refusal(scope)
         if refusal is not None:
-            from headrace.serving.app import error_response
-
-            await error_response(refusal)(scope, receive, send)
+            await send_error(send, refusal)
             return
-        self._open += 1
+        metrics = self.metrics
+        metrics.in_flight += 1
         try:
             await self.app(scope, receive, send)
         finally:
-            self._open -= 1
+            metrics.in_flight -= 1
 
     def _refusal(self, scope: Scope) -> HeadraceError | None:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if not given:
+        given = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                given = value
+                break
+        if given is None:
             return UnauthorizedError("there is no Authorization header")
-        scheme, _, token = given[0].decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer" or not self.token().matches(token.strip()):
+        if not self._is_right(given):
             return UnauthorizedError("the token in the Authorization header is not the project's")
-        if self._open >= self.requests:
-            return OverloadedError(self._open)
+        if self.metrics.in_flight >= self.requests:
+            error = OverloadedError(self.metrics.in_flight)
+            self.refused(scope["path"], error)
+            return error
         return None
+
+    def _is_right(self, given: bytes) -> bool:
+        token = self.token()
+        if self._expected is None or self._expected[0] is not token:
+            self._expected = (token, b"Bearer " + token.reveal().encode())
+        if secrets.compare_digest(given, self._expected[1]):
+            return True
+        # Spelled in another way than almost every client does.
+        scheme, _, rest = given.decode("latin-1").partition(" ")
+        return scheme.lower() == "bearer" and token.matches(rest.strip())
 
 
 def protocol_class() -> Any:
-    """uvicorn's HTTP/1.1 protocol with a deadline for headers and errors of our shape."""
-    import h11
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    """uvicorn's HTTP/1.1 protocol with bounds on heads and errors of our shape."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    class BoundedProtocol(H11Protocol):
+    class BoundedProtocol(HttpToolsProtocol):
         """Closes a connection on which no complete request head arrives in time.
 
         Nor is a client waited for that still sends the body of a request that has its answer.
         """
 
         _head_timer: asyncio.TimerHandle | None = None
+        _head_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._watch()
+            self._wait_for_head()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            self._watch()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._unwatch()
-            super().connection_lost(exc)
-
-        def send_400_response(self, msg: str) -> None:
-            body = json.dumps(MalformedRequestError(f"it is no HTTP/1.1: {msg}").as_json())
-            headers = [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(body)).encode()),
-                (b"connection", b"close"),
-            ]
-            for event in (
-                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-                h11.Data(data=body.encode()),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event))
-            self.transport.close()
-
-        def _watch(self) -> None:
-            answered = self.conn.our_state is h11.DONE
-            if self.conn.their_state is not h11.IDLE and not answered:
-                self._unwatch()
-            elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
-
-        def _unwatch(self) -> None:
-            if self._head_timer is not None:
+            # The base has none before the first head begins, and one without a path until it ends.
+            scope: Any = self.scope
+            cycle = self.cycle
+            if not scope or "path" not in scope:
+                self._head_bytes += len(data)
+                if self._head_bytes > HEADER_BYTES:
+                    self._refuse(f"its head is longer than {HEADER_BYTES} bytes")
+                else:
+                    self._wait_for_head()
+            elif cycle.response_complete and cycle.more_body:
+                self._wait_for_head()
+            elif self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
+                self._head_bytes = 0
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+            super().connection_lost(exc)
+
+        def on_headers_complete(self) -> None:
+            headers = self.headers
+            if not (headers and headers[0][0] == b"host") and not any(
+                name == b"host" for name, _ in headers
+            ):
+                raise ValueError("no Host header")
+            super().on_headers_complete()
+
+        def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # a constant of the base
+            self._refuse("it is no HTTP/1.1")
+
+        def _refuse(self, why: str) -> None:
+            body = json.dumps(MalformedRequestError(why).as_json()).encode()
+            head = (
+                b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+                b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+            )
+            self.transport.write(head + body)
+            self.transport.close()
+
+        def _wait_for_head(self) -> None:
+            if self._head_timer is None:
+                self._head_timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
     return BoundedProtocol

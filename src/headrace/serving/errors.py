@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headrace.errors import HeadraceError, did_you_mean
@@ -80,6 +80,23 @@ class PredictionFailedError(HeadraceError):
             where=model,
             why=why,
             next="compare the values with the model's training data",
+        )
+
+
+class VersionNotLiveError(HeadraceError):
+    """The path asks for a version of the model that the endpoint does not serve."""
+
+    code = "version_not_live"
+    status = 404
+
+    def __init__(self, endpoint: str, version: int, served: Sequence[int]) -> None:
+        self.endpoint, self.version = endpoint, version
+        listed = ", ".join(str(one) for one in served)
+        super().__init__(
+            f"Version {version} is not live.",
+            where=f"endpoint {endpoint}",
+            why=f"it serves {listed}" if listed else "no version is loaded",
+            next=f"leave /versions/{version} out of the path",
         )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
+from headrace.endpoints.observations import Observations
 from headrace.endpoints.routing import Router, other
+from headrace.serving.errors import VersionNotLiveError
 
 if TYPE_CHECKING:
     from headrace.endpoints.records import Deployment, EndpointRecord
@@ -17,30 +17,31 @@ if TYPE_CHECKING:
 
 
 class LiveDeployment:
-    """A loaded deployment and the number of requests it is answering."""
+    """A loaded deployment.
+
+    Attributes:
+        record: what the control tables say of it.
+        scorer: its model.
+        observations: what it has shown, for the rules of its rollout.
+        busy: requests that it is answering. The event loop alone writes it.
+    """
+
+    __slots__ = ("busy", "observations", "record", "scorer")
 
     def __init__(self, record: Deployment, scorer: Scorer) -> None:
         self.record = record
         self.scorer = scorer
-        self._busy = 0
-        self._lock = threading.Lock()
+        self.observations = Observations()
+        self.busy = 0
 
     @property
     def idle(self) -> bool:
         """Whether no request is being answered."""
-        with self._lock:
-            return self._busy == 0
+        return self.busy == 0
 
-    @contextmanager
-    def answering(self) -> Iterator[None]:
-        """Counts a request for as long as it lasts."""
-        with self._lock:
-            self._busy += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._busy -= 1
+    def close(self) -> None:
+        """Let go of its model, once it takes no more requests. From any thread."""
+        self.scorer.close()
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,21 @@ class LiveEndpoint:
     loaded: Mapping[str, LiveDeployment] = field(default_factory=dict)
     problem: str | None = None
 
-    def route(self, key: str | None) -> LiveDeployment:
+    def route(self, key: str | None, version: int | None = None) -> LiveDeployment:
         """The deployment that answers a request with this key, or without one.
 
         Where the chosen colour is not loaded, as after a restart, the other answers.
 
+        Args:
+            key: keeps a caller on one deployment.
+            version: of the model, where the caller asks for one.
+
         Raises:
             NoLiveDeploymentError: neither is loaded.
+            VersionNotLiveError: the endpoint serves other versions.
         """
+        if version is not None:
+            return self._of_version(version)
         if self.router is None:
             raise NoLiveDeploymentError(self.record.name, self.reason())
         colour = self.router.route(key)
@@ -67,6 +75,28 @@ class LiveEndpoint:
         if found is None:
             raise NoLiveDeploymentError(self.record.name, self.reason())
         return found
+
+    def current(self) -> LiveDeployment:
+        """The loaded deployment with the largest share of the traffic.
+
+        Raises:
+            NoLiveDeploymentError: none is loaded.
+        """
+        loaded = self.loaded
+        if len(loaded) == 1:
+            return next(iter(loaded.values()))
+        shares = self.record.split.shares if self.record.split else {}
+        colour = max(loaded, key=lambda one: shares.get(one, 0), default=None)
+        if colour is None:
+            raise NoLiveDeploymentError(self.record.name, self.reason())
+        return loaded[colour]
+
+    def _of_version(self, version: int) -> LiveDeployment:
+        for deployment in self.loaded.values():
+            if deployment.record.model_version == version:
+                return deployment
+        served = sorted(d.record.model_version for d in self.loaded.values())
+        raise VersionNotLiveError(self.record.name, version, served)
 
     def reason(self) -> str:
         """Why nothing answers."""

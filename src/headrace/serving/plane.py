@@ -1,4 +1,4 @@
-"""The scoring plane's process: the HTTP server, the reconciler and the spool.
+"""The scoring plane's process: the HTTP server and the reconciler.
 
 Started by the supervisor, which hands it the listening socket and one end of a control socket:
 the plane says ``ready`` on it, and drains when the other end closes, so that it never outlives
@@ -7,8 +7,12 @@ its supervisor.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
+import math
 import os
+import resource
 import signal
 import socket
 import threading
@@ -24,14 +28,19 @@ from headrace.serving.app import Limits, make_app
 from headrace.serving.edge import protocol_class
 from headrace.serving.errors import TokenUnreadableError
 from headrace.serving.live import Live
-from headrace.serving.pool import PredictionPool
+from headrace.serving.loading import Loader
+from headrace.serving.metrics import Metrics
+from headrace.serving.pool import ThreadPool
 from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
 from headrace.settings import Paths, Secret, read_token
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS: Final = 15
+DRAIN_SECONDS: Final = 35
+#: While draining, how long connections are still answered and told to close before the idle ones
+#: are closed: a client that sends its next request just then is answered.
+NOTICE_SECONDS: Final = 0.5
 #: Exit status for a cause that a restart cannot mend.
 FATAL: Final = 2
 
@@ -59,7 +68,10 @@ class Plane:
         self.limits = limits or Limits()
         self.live = Live()
         self.spool = SpoolWriter(paths.spool)
-        self.reconciler = Reconciler(paths, self.live)
+        self.pool = ThreadPool(min(4, os.cpu_count() or 1), 256, self.limits.deadline_seconds)
+        self.metrics = Metrics(self.live)
+        self.loader = Loader(self.pool)
+        self.reconciler = Reconciler(paths, self.live, self.loader)
         self.status = 0
         self._stop = threading.Event()
         self._token = _token(paths)
@@ -67,28 +79,33 @@ class Plane:
 
     def run(self) -> int:
         """Serve until a signal, or until the supervisor is gone; the exit status."""
+        _raise_file_limit()
         threads = [
             self._thread("reconciler", self._reconcile),
             self._thread("spool", lambda: keep_rotating(self.spool, self._stop)),
         ]
         if self.control is not None:
-            threading.Thread(target=self._await_supervisor, daemon=True).start()
-        for thread in threads:
-            thread.start()
-        self._server.run(sockets=[self.listener])
+            threads.append(threading.Thread(target=self._await_supervisor, daemon=True))
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+            runner.run(self._serve(threads))
         self._stop.set()
-        for thread in threads:
+        for thread in threads[:2]:
             thread.join(DRAIN_SECONDS)
         self.spool.close()
         return self.status
+
+    async def _serve(self, threads: list[threading.Thread]) -> None:
+        self.loader.loop = asyncio.get_running_loop()
+        for thread in threads:
+            thread.start()
+        await self._server.serve(sockets=[self.listener])
 
     def _make_server(self) -> Any:
         import uvicorn
 
         plane = self
         deadline = self.limits.deadline_seconds
-        pool = PredictionPool(min(4, os.cpu_count() or 1), 256, deadline)
-        service = ScoringService(self.live, self.spool, deadline)
+        service = ScoringService(self.live, self.spool, self.pool, self.metrics, deadline)
 
         class Server(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -97,18 +114,24 @@ class Plane:
                 self.force_exit = self.should_exit and sig == signal.SIGINT
                 self.should_exit = True
 
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                plane.live.draining = True
+                if not self.force_exit and self.server_state.connections:
+                    await asyncio.sleep(NOTICE_SECONDS)
+                await super().shutdown(sockets)
+
         return Server(
             uvicorn.Config(
-                make_app(self.live, service, pool, lambda: self._token, self.limits),
+                make_app(self.live, service, self.metrics, lambda: self._token, self.limits),
                 http=protocol_class(),
                 ws="none",
                 lifespan="off",
-                loop="asyncio",
+                loop="auto",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=30,
-                timeout_graceful_shutdown=DRAIN_SECONDS - 3,
+                timeout_graceful_shutdown=math.ceil(deadline) + 2,
             )
         )
 
@@ -123,6 +146,10 @@ class Plane:
         self.reconciler.close()
 
     def _announce(self) -> None:
+        # What is there now stays: the collector need not look at it again, which at the worst
+        # moment would hold up a request for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         host, port = self.listener.getsockname()[:2]
         info = PlaneInfo(
             url=url_of(self.listener),
@@ -171,6 +198,13 @@ class Plane:
         os.kill(os.getpid(), signal.SIGTERM)
         if not self._stop.wait(DRAIN_SECONDS + 5):
             os._exit(1)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system does: each one is a descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _token(paths: Paths, current: Secret | None = None) -> Secret:

@@ -1,9 +1,8 @@
-"""Threads for predictions, with a queue that never grows past what can be answered in time."""
+"""Threads for work too long for the event loop, with a queue that cannot outgrow the deadline."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,74 +15,70 @@ T = TypeVar("T")
 _SMOOTHING: Final = 0.1
 
 
-class Claim:
-    """Decides, once, whether a request is answered or has run out of time.
-
-    The worker takes it before it logs its answer, the event loop takes it when the deadline
-    passes: exactly one of them gets it, so that no request is both logged and refused.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._taken = False
-
-    def take(self) -> bool:
-        """Whether the caller is the first."""
-        with self._lock:
-            first = not self._taken
-            self._taken = True
-            return first
-
-
-class PredictionPool:
-    """Runs one request a thread.
+class ThreadPool:
+    """Runs one piece of work a thread; the event loop alone calls it.
 
     Args:
-        threads: so many requests at once.
+        threads: so many pieces at once.
         waiting: at most so many more in the queue.
-        deadline: seconds from arrival to answer.
+        deadline: seconds that a request may take.
     """
 
     def __init__(self, threads: int, waiting: int, deadline: float) -> None:
         self.threads = threads
         self.waiting = waiting
         self.deadline = deadline
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self.held = 0
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="score")
         self._seconds = 0.0
 
-    async def run(self, work: Callable[[Claim], T]) -> T:
+    @property
+    def queued(self) -> int:
+        """Pieces that no thread has begun."""
+        return max(0, self.held - self.threads)
+
+    async def run(self, deadline: float, work: Callable[[], T]) -> T:
         """The result of the work.
+
+        Args:
+            deadline: on ``time.monotonic()``.
+            work: must have no effect that matters once the deadline has passed: what is under
+                way then goes on, and its result is dropped.
 
         Raises:
             OverloadedError: the queue is full, or longer than the deadline at the present pace.
-            DeadlineExceededError: it took too long; the work learns of it from its claim.
+            DeadlineExceededError: it took too long.
         """
         queued = max(0, self.held - self.threads + 1)
         expected = queued * self._seconds / self.threads
         if queued > self.waiting or expected > self.deadline / 2:
             raise OverloadedError(queued)
-        claim = Claim()
         self.held += 1
-        future = asyncio.get_running_loop().run_in_executor(
-            self._executor, self._timed, work, claim
-        )
+        future = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
         future.add_done_callback(self._release)
         try:
-            return await asyncio.wait_for(asyncio.shield(future), self.deadline)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await asyncio.shield(future)
         except TimeoutError:
-            if claim.take():
-                raise DeadlineExceededError(self.deadline) from None
-            return await future
+            # Work still waiting for its thread is never begun.
+            future.cancel()
+            raise DeadlineExceededError(self.deadline) from None
+
+    async def finish(self, work: Callable[[], T]) -> T:
+        """The result of work that must be done, however late and however full the queue is."""
+        self.held += 1
+        future = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
+        future.add_done_callback(self._release)
+        return await asyncio.shield(future)
 
     def close(self) -> None:
         """Wait for the work under way."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _timed(self, work: Callable[[Claim], T], claim: Claim) -> T:
+    def _timed(self, work: Callable[[], T]) -> T:
         started = time.perf_counter()
         try:
-            return work(claim)
+            return work()
         finally:
             seconds = time.perf_counter() - started
             # Races between threads cost a sample of an average, nothing else.

@@ -1,55 +1,92 @@
-"""Scorers: a loaded model version that turns typed input into predictions."""
+"""Scorers: a loaded model version that turns typed input into answers."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import json
+import asyncio
 import logging
+import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from headrace.errors import HeadraceError
-from headrace.payloads.answer import Predictions, predictions_of
-from headrace.payloads.codec import Payload, parse
-from headrace.payloads.errors import ModelNotServableError
-from headrace.payloads.signature import Signature
+from headrace.payloads.answer import Answers
+from headrace.payloads.codec import parse
 from headrace.serving.errors import PredictionFailedError
 
 if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
+    import numpy as np
 
-    from headrace.endpoints.records import Deployment
+    from headrace.kernels.runtime import Kernel
+    from headrace.payloads.inputs import Inputs
+    from headrace.payloads.signature import Signature
+    from headrace.serving.pool import ThreadPool
 
 log = logging.getLogger(__name__)
 
+#: What the event loop may be held up for by one request of a kernel.
+INLINE_SECONDS: Final = 0.002
+SMOKE_SECONDS: Final = 60.0
+_SMOOTHING: Final = 0.1
+
 
 class Scorer(Protocol):
-    """What the plane needs of a model, whatever runs it. Threads share a scorer."""
+    """What the plane needs of a model, whatever runs it.
+
+    Attributes:
+        signature: the inputs.
+        kind: ``kernel`` scores in this process, ``worker`` in processes of its own.
+        loop: the event loop that ``predict`` must run in, or ``None`` if any will do.
+    """
 
     @property
-    def signature(self) -> Signature:
-        """The inputs."""
+    def signature(self) -> Signature: ...
+
+    @property
+    def kind(self) -> Literal["kernel", "worker"]: ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None: ...
 
     def example(self) -> bytes:
         """A JSON request of at least one row that the model should answer."""
 
-    def predict(self, inputs: Any, params: Mapping[str, Any] | None) -> Any:
-        """Raw predictions of inputs typed by the signature."""
+    async def predict(
+        self, inputs: Inputs, params: Mapping[str, Any] | None, deadline: float
+    ) -> Answers:
+        """One answer a row.
+
+        Args:
+            inputs: typed by the signature.
+            params: MLflow's inference parameters.
+            deadline: on ``time.monotonic()``.
+
+        Raises:
+            HeadraceError: the plane cannot, such as ``OverloadedError`` or
+                ``DeadlineExceededError``.
+            Exception: anything else is the model's own failure.
+        """
+
+    def stats(self) -> Mapping[str, float]:
+        """Gauges for ``/metrics``, by the name after ``headrace_worker_``."""
+
+    def close(self) -> None:
+        """Let go of its processes and memory. From any thread; does not wait."""
 
 
-def score(scorer: Scorer, payload: Payload, model: str) -> Predictions:
-    """Type a request, run the model, and give one prediction a row.
+async def score(
+    scorer: Scorer,
+    inputs: Inputs,
+    params: Mapping[str, Any] | None,
+    deadline: float,
+    model: str,
+) -> Answers:
+    """Run the model.
 
     Raises:
-        InvalidInputError: the request does not fit the signature.
         PredictionFailedError: the model raised an error, or returned something else.
     """
-    inputs = scorer.signature.typed(payload)
     try:
-        raw = scorer.predict(inputs, payload.params)
-        return predictions_of(raw, len(payload.rows))
+        return await scorer.predict(inputs, params, deadline)
     except HeadraceError:
         raise
     except Exception as error:
@@ -59,12 +96,19 @@ def score(scorer: Scorer, payload: Payload, model: str) -> Predictions:
 
 
 def smoke(scorer: Scorer, model: str) -> None:
-    """Send the example through the code that answers real requests.
+    """Send the example through the code that answers real requests; not in the event loop.
 
     Raises:
         HeadraceError: it cannot be read or scored; the message says why.
     """
-    score(scorer, parse(scorer.example(), "application/json"), model)
+    payload = parse(scorer.example(), "application/json")
+    inputs = scorer.signature.typed(payload)
+    deadline = time.monotonic() + SMOKE_SECONDS
+    asked = score(scorer, inputs, payload.params, deadline, model)
+    if scorer.loop is None:
+        asyncio.run(asked)
+    else:
+        asyncio.run_coroutine_threadsafe(asked, scorer.loop).result(SMOKE_SECONDS + 5)
 
 
 def reason_of(error: BaseException) -> str:
@@ -74,77 +118,60 @@ def reason_of(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-class PyfuncScorer:
-    """An MLflow model of any flavor, in this process."""
+class KernelScorer:
+    """A proven ONNX graph in this process.
 
-    def __init__(self, model: PyFuncModel, path: Path, name: str) -> None:
-        self._model = model
-        self._path = path
-        self.signature = Signature.of_mlflow(model.metadata.get_input_schema(), name)
-        self._takes_params = "params" in inspect.signature(model.predict).parameters
-
-    def example(self) -> bytes:
-        """The input example that was logged with the model, else a row of neutral values."""
-        logged = None
-        try:
-            logged = self._model.metadata.get_serving_input(str(self._path))
-        except OSError as error:
-            log.warning("%s: the logged input example is gone: %s", self._path, error)
-        return (logged or json.dumps(self.signature.example())).encode()
-
-    def predict(self, inputs: Any, params: Mapping[str, Any] | None) -> Any:
-        """What ``PyFuncModel.predict`` returns."""
-        if params and self._takes_params:
-            return self._model.predict(inputs, params=dict(params))
-        return self._model.predict(inputs)
-
-
-def load(deployment: Deployment, tracking_uri: str, known: Path | None) -> tuple[Scorer, Path]:
-    """Load the model of a deployment by its immutable URI.
+    Small requests run on the event loop, which costs them nothing; a request that would hold it
+    up for longer than ``INLINE_SECONDS`` at the pace measured so far runs in a thread.
 
     Args:
-        deployment: names the model.
-        tracking_uri: MLflow's store.
-        known: the model's directory where it is known; spares MLflow's store, which is slow to
-            open and may be away.
-
-    Returns:
-        The scorer and the model's directory.
-
-    Raises:
-        ModelNotServableError: it does not load, or is another model.
+        kernel: the graph.
+        signature: its inputs.
+        example: a JSON request for the smoke test.
+        pool: threads for large requests.
     """
-    try:
-        path = (
-            known if known and (known / "MLmodel").is_file() else _fetch(deployment, tracking_uri)
-        )
-        _prepare(path)
-        from mlflow.pyfunc import load_model
 
-        model = load_model(str(path))
-    except Exception as error:
-        # The model's own code runs here, and MLflow raises anything.
-        raise ModelNotServableError(
-            deployment.model, f"it does not load: {reason_of(error)}", "headrace doctor"
-        ) from error
-    found = model.metadata.model_id
-    if found is not None and found != deployment.model_id:
-        raise ModelNotServableError(
-            deployment.model, f"{path} holds {found}, not {deployment.model_id}"
-        )
-    return PyfuncScorer(model, path, deployment.model), path
+    kind: Literal["kernel"] = "kernel"
+    loop = None
 
+    def __init__(
+        self, kernel: Kernel, signature: Signature, example: bytes, pool: ThreadPool
+    ) -> None:
+        self.signature = signature
+        self._kernel = kernel
+        self._example = example
+        self._pool = pool
+        self._row_seconds = 0.0
+        self._in_order = [spec.name for spec in signature.fields] == kernel.names
 
-def _prepare(path: Path) -> None:
-    """Import what the model needs in the order that is fast."""
-    if "skops" in (path / "MLmodel").read_text():
-        # While it is imported it looks for every type in every module there is: before MLflow's
-        # modules that takes a third of the time that it takes after them.
-        importlib.import_module("skops.io")
+    def example(self) -> bytes:
+        """The logged example, or a row of neutral values."""
+        return self._example
 
+    async def predict(
+        self,
+        inputs: Inputs,
+        params: Mapping[str, Any] | None,  # noqa: ARG002  # a graph has no parameters
+        deadline: float,
+    ) -> Answers:
+        """The graph's outputs as columns."""
+        if inputs.rows * self._row_seconds <= INLINE_SECONDS:
+            started = time.perf_counter()
+            outputs = self._run(inputs)
+            seconds = (time.perf_counter() - started) / (inputs.rows or 1)
+            self._row_seconds += _SMOOTHING * (seconds - self._row_seconds)
+        else:
+            outputs = await self._pool.run(deadline, lambda: self._run(inputs))
+        return Answers(outputs, None, inputs.rows)
 
-def _fetch(deployment: Deployment, tracking_uri: str) -> Path:
-    import mlflow
+    def _run(self, inputs: Inputs) -> Mapping[str, np.ndarray]:
+        if inputs.matrix is not None and self._in_order:
+            return self._kernel.predict_matrix(inputs.matrix)
+        return self._kernel.predict(inputs.columns, inputs.rows)  # type: ignore[arg-type]  # its signature has names
 
-    mlflow.set_tracking_uri(tracking_uri)
-    return Path(mlflow.artifacts.download_artifacts(deployment.model_uri))
+    def stats(self) -> Mapping[str, float]:
+        """None: there are no workers."""
+        return {}
+
+    def close(self) -> None:
+        """The memory goes with the last reference."""
