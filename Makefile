@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONHASHSEED ?= random
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types layers format lock reference picture bench clean
+.PHONY: help install demo test test-fast lint types layers format lock reference picture bench bench-batch clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ picture: install ## draw docs/demo.svg from the demo in demo/
 
 bench: install ## measure against Apache Spark, DuckDB and Polars; writes .bench/*.json
 	$(BIN)/python -m bench
+
+bench-batch: install ## measure batch scoring against spark_udf and the plain libraries
+	$(BIN)/python -m bench.batch
 
 clean: ## remove what the targets made
 	rm -rf .venv .bench demo

@@ -249,8 +249,8 @@ def test_memory_is_bound_by_the_chunk(
     sizes = scored.predictions()["score"]
     assert done.scored == len(sizes) == 200_000
     assert sizes.max() <= 10_000
-    # Full pieces, but for the last one of each partition.
-    assert (sizes == sizes.max()).mean() > 0.5
+    # Pieces of whole batches, but for the last one of each part.
+    assert (sizes > 5_000).mean() > 0.9
 
 
 def test_a_failing_model_leaves_the_table_as_it_was(

@@ -124,6 +124,7 @@ def predicted(
     predict: object,
     record: dict[str, tuple[str, object]],
     order: Sequence[str],
+    parts: int | None = None,
 ) -> DataFrame:
     """The rows of the table of predictions.
 
@@ -134,6 +135,7 @@ def predicted(
         predict: from ``predict.predictor``.
         record: Spark type and value of each column that is the same in all rows.
         order: columns of the table.
+        parts: how many to predict at the same time; ``None`` leaves it to the engine.
     """
     import pyarrow as pa
     from pyspark.sql import functions as f
@@ -145,6 +147,8 @@ def predicted(
         [StructField(name, by_name[name].dataType) for name in kept]
         + [StructField(name, from_arrow_type(pa.type_for_alias(a))) for name, a in predictions]
     )
+    if parts is not None:
+        rows = rows.repartition(parts)
     scored = rows.mapInArrow(predict, schema)
     constants = {
         name: f.lit(value).cast(kind).alias(name) for name, (kind, value) in record.items()

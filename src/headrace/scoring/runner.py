@@ -19,7 +19,7 @@ from headrace.scoring.freshness import judge, rows_can_stay
 from headrace.scoring.job import Job, begin, constants, has_schema, table_schema
 from headrace.scoring.model import prediction_columns
 from headrace.scoring.recovery import abandon, cause, finish, location_of, recover
-from headrace.scoring.scorers import Chosen, choose, sent_whole
+from headrace.scoring.scorers import Chosen, choose, parallel_parts, sent_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -163,6 +163,7 @@ def _stage(
             predict.predictor(chosen.scorer, job.rows.kept, predictions),
             constants(record),
             order,
+            parallel_parts(),
         ).write.mode("append").parquet(str(job.changed))
     if present is not None and set(key) <= set(present.columns):
         frames.removed(frame, present, key).write.mode("append").parquet(str(job.removed))

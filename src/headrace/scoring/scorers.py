@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,14 @@ def sent_whole() -> Iterator[None]:
 def embedded() -> bool:
     """Whether the engine runs in this process."""
     return setting("HEADRACE_ENGINE") == "sail"
+
+
+def parallel_parts() -> int | None:
+    """Parts that the embedded engine predicts at once: one a core.
+
+    Sail reads each file in one part, so that a table of one file would keep one core busy.
+    """
+    return len(os.sched_getaffinity(0)) if embedded() else None
 
 
 def _proven(home: Path) -> str | None:
