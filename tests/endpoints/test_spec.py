@@ -35,6 +35,49 @@ def test_a_rollout_that_makes_no_sense_is_refused(rollout: dict[str, object], me
         Rollout.model_validate(rollout)
 
 
+def test_rules_read_percents_and_durations_and_go_back() -> None:
+    rollout = Rollout.model_validate(
+        {
+            "steps": [10, 50, 100],
+            "every": "2m",
+            "mirror": "12.5 %",
+            "rollback": {"error_rate": "1%", "latency_p99": "50ms", "distance": 0.05},
+        }
+    )
+    assert (rollout.mirror, rollout.rollback.error_rate) == (0.125, 0.01)
+    assert rollout.rollback.latency_p99 == timedelta(milliseconds=50)
+    assert rollout.model_dump(mode="json")["mirror"] == "12.5%"
+    assert Rollout.model_validate(rollout.model_dump(mode="json")) == rollout
+    assert rollout.rollback.any
+    assert not Rollout().rollback.any
+
+
+STEPS = {"steps": [10, 100], "every": "1m"}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "message"),
+    [
+        ({**STEPS, "rollback": {"error_rate": 0.01}}, "text with its sign, such as 1%"),
+        ({**STEPS, "rollback": {"error_rate": "1"}}, '"1" is no percentage; write it as 1%'),
+        ({**STEPS, "rollback": {"error_rate": "0%"}}, "greater than 0"),
+        ({**STEPS, "rollback": {"error_rate": "100%"}}, "less than 1"),
+        ({**STEPS, "rollback": {"latency_p99": 50}}, "text with a unit"),
+        ({**STEPS, "rollback": {"latency_p99": "0s"}}, "longer than nothing"),
+        ({**STEPS, "rollback": {"latency_p90": "5ms"}}, "Extra inputs"),
+        ({**STEPS, "rollback": {"distance": 0.1}}, "both versions score, such as mirror: 20%"),
+        ({**STEPS, "mirror": "10%", "rollback": {"distance": float("nan")}}, "finite"),
+        ({**STEPS, "rollback": {"min_requests": 0}}, "greater than or equal to 1"),
+        ({**STEPS, "mirror": "101%"}, "less than or equal to 1"),
+        ({"mirror": "10%"}, "mirroring needs a time before the first step"),
+        ({"rollback": {"error_rate": "1%"}}, "rules need a part of the traffic"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(rollout: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Rollout.model_validate(rollout)
+
+
 @pytest.mark.parametrize("name", ["", "Scores", "1st", "a_b", "a/b", "a" * 64])
 def test_a_name_is_one_segment_of_a_url(name: str) -> None:
     with pytest.raises(ValidationError):

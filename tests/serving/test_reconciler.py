@@ -13,11 +13,11 @@ from headrace.endpoints import deploy, endpoint_status, traffic_history, withdra
 from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
 from headrace.registry import ModelVersion
 from headrace.serving import reconciler
-from headrace.serving.live import Live
+from headrace.serving.live import Live, LiveDeployment
 from headrace.serving.reconciler import Reconciler
 from headrace.workspace import Workspace, open_workspace
 
-from .fakes import FakeLoader
+from .fakes import Adder, FakeLoader
 
 
 class World:
@@ -61,6 +61,11 @@ def colours(plane: Reconciler) -> set[str]:
     return set(endpoint.loaded) if endpoint else set()
 
 
+def adder(deployment: LiveDeployment) -> Adder:
+    assert isinstance(deployment.scorer, Adder)
+    return deployment.scorer
+
+
 def ticked(plane: Reconciler) -> bool:
     plane.tick()
     return True
@@ -95,8 +100,7 @@ def test_a_deployment_is_loaded_while_the_old_one_answers(world: World) -> None:
     assert plane.live.endpoint("scores").route(None).record.model_version == 1
     world.loader.gate.set()
     settle(plane, {"green"})
-    plane.tick()
-    assert world.state(1) == "retired"
+    assert world.state(1) == "standby"
     assert plane.live.endpoint("scores").route(None).record.model_version == 2
 
 
@@ -104,11 +108,10 @@ def test_a_withdrawn_endpoint_is_no_longer_known(world: World) -> None:
     plane = world.start()
     world.deploy(1)
     settle(plane, {"blue"})
-    with plane.live.endpoint("scores").loaded["blue"].answering():
-        withdraw(world.workspace, "scores")
-        plane.tick()
-        with pytest.raises(EndpointNotFoundError):
-            plane.live.endpoint("scores")
+    withdraw(world.workspace, "scores")
+    plane.tick()
+    with pytest.raises(EndpointNotFoundError):
+        plane.live.endpoint("scores")
     world.deploy(2)
     settle(plane, {"blue"})
     assert plane.live.endpoint("scores").route(None).record.model_version == 2
@@ -138,23 +141,34 @@ def test_a_rollout_advances_with_time_and_survives_restarts(
     world.deploy(2, every="30ms", steps=[10, 50, 100])
     settle(plane, {"blue", "green"})
     second = world.start()
-    eventually(lambda: ticked(second) and world.state(1) == "retired")
+    eventually(lambda: ticked(second) and world.state(1) == "standby")
     settle(second, {"green"})
     greens = [shift.shares["green"] for shift in traffic_history(world.workspace, "scores")]
     assert greens == [0, 10, 50, 100]
 
 
-def test_a_replaced_deployment_finishes_its_requests_before_it_retires(world: World) -> None:
+def test_a_replaced_deployment_stands_by_until_its_colour_is_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "GRACE_SECONDS", 0.0)
     plane = world.start()
     world.deploy(1)
     settle(plane, {"blue"})
     old = plane.live.endpoint("scores").loaded["blue"]
-    with old.answering():
-        world.deploy(2)
-        settle(plane, {"green"})
+    world.deploy(2)
+    settle(plane, {"green"})
+    for _ in range(3):
         plane.tick()
-        assert world.state(1) == "draining"
+    assert world.state(1) == "standby"
+    assert not adder(old).closed
+    old.busy += 1
+    world.deploy(3)
+    settle(plane, {"blue"})
     plane.tick()
+    assert world.state(1) == "draining", "its last request is being answered"
+    assert not adder(old).closed
+    old.busy -= 1
+    eventually(lambda: ticked(plane) and adder(old).closed)
     assert world.state(1) == "retired"
 
 

@@ -78,6 +78,11 @@ class Observations:
         self._cap = distance_cap
         self._latencies = [0] * _BUCKETS
 
+    @property
+    def distance_cap(self) -> float:
+        """The largest distance that is counted as itself."""
+        return self._cap
+
     def answered(self, seconds: float) -> None:
         """A request was answered in so many seconds."""
         self._answered += 1

@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import itertools
-import re
 from datetime import timedelta
 from typing import Annotated, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     field_validator,
     model_validator,
 )
 
+from headrace import percents
 from headrace.durations import Duration
 from headrace.registry.reference import PinnedModel
+from headrace.requestlog.policy import LogPolicy
 
-
-def _read_percent(value: object) -> object:
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)
-        if match is None:
-            raise ValueError(f'"{value}" is no percentage; write it as 1% or 0.5%')
-        return float(match[1]) / 100
-    # A bare number would leave open whether 1 is all of them or one in a hundred.
-    raise ValueError("a percentage is text with its sign, such as 1% or 0.5%")
-
-
-Percent = Annotated[
-    float,
-    BeforeValidator(_read_percent, json_schema_input_type=str),
-    Field(gt=0),
-    PlainSerializer(lambda share: f"{share * 100:.10g}%", return_type=str),
-]
+Percent = Annotated[percents.Percent, Field(gt=0)]
 """A share of the requests, written such as ``1%`` or ``0.5%``."""
 
-Limit = Annotated[Duration, Field(gt=timedelta(0))]
+
+def _longer_than_nothing(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("a limit on the latency is longer than nothing, such as 50ms")
+    return value
+
+
+Limit = Annotated[Duration, AfterValidator(_longer_than_nothing)]
 """A latency, written such as ``50ms``."""
 
 
@@ -141,4 +132,7 @@ class EndpointSpec(BaseModel):
     )
     rollout: Rollout = Field(
         default_factory=Rollout, description="how a new version takes over; at once if not given"
+    )
+    log: LogPolicy = Field(
+        default_factory=LogPolicy, description="what the request log keeps; everything if not given"
     )

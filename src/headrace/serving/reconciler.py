@@ -20,8 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from headrace.catalog import Store
 from headrace.catalog.errors import DatabaseUnavailableError
-from headrace.clock import now
 from headrace.endpoints import rollout
+from headrace.endpoints.observed import WRITE_SECONDS, ObservedFile
 from headrace.endpoints.records import (
     Deployment,
     EndpointRecord,
@@ -34,7 +34,9 @@ from headrace.endpoints.records import (
 from headrace.endpoints.routing import Router
 from headrace.errors import HeadraceError
 from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
-from headrace.serving.scorer import Scorer, load, smoke
+from headrace.serving.mirror import Mirror
+from headrace.serving.rollouts import Rollouts
+from headrace.serving.scorer import Scorer, smoke
 
 if TYPE_CHECKING:
     from headrace.settings import Paths
@@ -44,6 +46,12 @@ log = logging.getLogger(__name__)
 POLL_SECONDS: Final = 0.25
 RETRY_SECONDS: Final = 5.0
 OPEN_SECONDS: Final = 2.0
+#: How long a deployment that gets no more requests is kept: one may have been routed to it just
+#: before, and not have reached it yet.
+GRACE_SECONDS: Final = 2.0
+
+#: What answers is loaded before what is to answer, and that before what only stands by.
+_FIRST: Final = {"ready": 0, "loading": 1, "standby": 2}
 
 Loader = Callable[[Deployment, str, Path | None], tuple[Scorer, Path]]
 
@@ -55,11 +63,15 @@ class Reconciler:
         paths: the project.
         live: the state that requests see.
         loader: loads a deployment's model; it runs in another thread, one model at a time.
+        mirror: gets told which deployments copies of requests go to.
     """
 
-    def __init__(self, paths: Paths, live: Live, loader: Loader = load) -> None:
+    def __init__(
+        self, paths: Paths, live: Live, loader: Loader, mirror: Mirror | None = None
+    ) -> None:
         self.paths = paths
         self.live = live
+        self.mirror = mirror or Mirror()
         self.store: Store | None = None
         self._loader = loader
         self._cache = paths.state / "serving.json"
@@ -70,6 +82,10 @@ class Reconciler:
         self._not_before: dict[str, float] = {}
         self._models: dict[str, str] = {}
         self._problems: dict[str, str] = {}
+        self._leaving: list[tuple[float, LiveDeployment]] = []
+        self._rollouts = Rollouts()
+        self._observed = ObservedFile(paths)
+        self._pictured = 0.0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._opening: Future[Store] | None = None
@@ -94,8 +110,10 @@ class Reconciler:
         self._collect()
         self._load_missing()
         self._publish()
+        self._let_go()
         if reachable:
             self._database(self._move_on)
+        self._picture()
 
     def _read(self) -> bool:
         reachable = self._database(self._read_database)
@@ -172,8 +190,9 @@ class Reconciler:
         return [d for record in self._records.values() for d in record.deployments]
 
     def _load_missing(self) -> None:
-        wanted = {d.id: d for d in self._deployments() if d.state != "draining"}
-        for identifier, deployment in wanted.items():
+        wanted = [d for d in self._deployments() if d.state != "draining"]
+        for deployment in sorted(wanted, key=lambda d: _FIRST[d.state]):
+            identifier = deployment.id
             if identifier in self._loaded or identifier in self._loading:
                 continue
             if self._not_before.get(identifier, 0.0) <= time.monotonic():
@@ -181,10 +200,24 @@ class Reconciler:
                 self._loading[identifier] = self._pool.submit(
                     self._load, deployment, Path(path) if path else None
                 )
+
+    def _let_go(self) -> None:
+        """Forget what is no longer deployed, and close its model after its last request."""
         active = {d.id for d in self._deployments()}
-        for known in (self._loaded, self._problems, self._not_before):
+        for known in (self._problems, self._not_before):
             for identifier in known.keys() - active:
                 del known[identifier]
+        self._rollouts.forget(active)
+        for identifier in self._loaded.keys() - active:
+            leaves = time.monotonic() + GRACE_SECONDS
+            self._leaving.append((leaves, self._loaded.pop(identifier)))
+        kept = []
+        for leaves, deployment in self._leaving:
+            if deployment.idle and leaves <= time.monotonic():
+                deployment.close()
+            else:
+                kept.append((leaves, deployment))
+        self._leaving = kept
 
     def _load(self, deployment: Deployment, known: Path | None) -> tuple[Scorer, Path]:
         """In the loader's thread."""
@@ -210,7 +243,9 @@ class Reconciler:
                 settled = deployment is None or self._failed(deployment, error)
             else:
                 settled = True
-                if deployment is not None:
+                if deployment is None:
+                    scorer.close()
+                else:
                     settled = self._succeeded(deployment, scorer, path)
             if settled:
                 del self._loading[identifier]
@@ -246,6 +281,7 @@ class Reconciler:
 
     def _publish(self) -> None:
         endpoints: dict[str, LiveEndpoint] = {}
+        targets = {}
         for name, record in self._records.items():
             before = self.live.endpoints.get(name)
             router = before.router if before else None
@@ -258,13 +294,19 @@ class Reconciler:
                 for d in record.deployments
                 if d.state == "ready" and d.id in self._loaded
             }
-            problem = next((self._problems.get(d.id) for d in record.deployments), None)
+            problems = (self._problems.get(d.id) for d in record.deployments if d.state == "ready")
+            problem = next((problem for problem in problems if problem), None)
             endpoints[name] = LiveEndpoint(record, router, loaded, problem)
+            self._rollouts.observe(record, self._loaded)
+            target = self._rollouts.target(record, self._loaded)
+            if target is not None:
+                targets[name] = target
         self.live.endpoints = endpoints
+        self.mirror.targets = targets
         if self._records or self._seen is not None:
             self.live.known = True
             self.live.ready = self.live.ready or all(
-                d.state == "draining"
+                d.state in ("draining", "standby")
                 or d.id in self._problems
                 or (d.state == "ready" and d.id in self._loaded)
                 for d in self._deployments()
@@ -275,19 +317,26 @@ class Reconciler:
         store = self.store
         if store is None:
             return
-        moment = now()
         for record in self._records.values():
             for deployment in record.deployments:
                 loaded = self._loaded.get(deployment.id)
-                progress = record.rollouts.get(deployment.id)
                 if deployment.state == "draining" and (loaded is None or loaded.idle):
                     rollout.retire(store, record.name, deployment.id)
-                elif (
-                    deployment.state == "ready"
-                    and loaded is not None
-                    and progress is not None
-                    and progress.state == "running"
-                    and progress.next_at is not None
-                    and progress.next_at <= moment
-                ):
-                    rollout.advance(store, record.name, deployment.id)
+            self._rollouts.move(store, record, self._loaded)
+
+    def _picture(self) -> None:
+        """Write for the command line what has been observed."""
+        if time.monotonic() < self._pictured:
+            return
+        self._pictured = time.monotonic() + WRITE_SECONDS
+        endpoints = {
+            name: {
+                "deployments": self._rollouts.snapshot(record, self._loaded),
+                "mirror": dict(self.mirror.counts.get(name, {})),
+            }
+            for name, record in self._records.items()
+        }
+        try:
+            self._observed.write(endpoints)
+        except OSError as error:
+            log.warning("what was observed cannot be written: %s", error)
