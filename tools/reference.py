@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainSerializer
 
 from headrace.cli import COMMANDS, cli
 from headrace.endpoints.spec import EndpointSpec, Rollout
 from headrace.pipeline.spec import Expectations
 from headrace.project.config import ModelEntry, PredictionEntry, Project
 from headrace.promotion.spec import GateSpec
+from headrace.requestlog.policy import LogPolicy
 from headrace.settings import SETTINGS
 from headrace.tracking.spec import Holdout
 
@@ -90,6 +91,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "models: NAME: gate:": (GateSpec, "[The gate](gate.md)."),
     "endpoints: NAME:": (EndpointSpec, "[Endpoints](endpoints.md)."),
     "endpoints: NAME: rollout:": (Rollout, ""),
+    "endpoints: NAME: log:": (LogPolicy, "[The request log](requestlog.md)."),
     "predictions: TABLE:": (PredictionEntry, "[Batch scoring](scoring.md)."),
 }
 
@@ -120,6 +122,9 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is None or value in ({}, []) or isinstance(value, BaseModel):
         return ""
+    for how in field.metadata:
+        if isinstance(how, PlainSerializer):
+            value = how.func(value)  # type: ignore[call-arg]
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 

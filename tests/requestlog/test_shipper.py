@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.planes import make_root
+from tests.requestlog.records import failed, served
 
 from headrace import lakehouse
 from headrace.catalog import Catalog, Lineage, Store
@@ -43,45 +44,6 @@ CRASHES = [
     "ship:before-unlink",
     "ship:before-discard",
 ]
-
-
-def served(number: int, endpoint: str = "scores", rows: int = 1) -> dict[str, Any]:
-    """A record as the plane spools it."""
-    return {
-        "kind": "served",
-        "request_id": f"req_{number}",
-        "endpoint": endpoint,
-        "deployment": "dep_1",
-        "colour": "blue",
-        "model_name": "model",
-        "model_version": 1,
-        "model_id": "m-1",
-        "at": "2026-01-31T12:00:00.123Z",
-        "latency_ms": 1.5,
-        "status": 200,
-        "params": None,
-        "rows": [
-            {
-                "id": f"pred_{endpoint}_{number}_{row}",
-                "key": f"d-{row}",
-                "request": '{"a": 1}',
-                "prediction": "1.5",
-                "score": 1.5,
-            }
-            for row in range(rows)
-        ],
-    }
-
-
-def failed(status: int, code: str, deployment: str = "dep_1") -> dict[str, Any]:
-    return {
-        "kind": "failed",
-        "endpoint": "scores",
-        "deployment": deployment,
-        "status": status,
-        "code": code,
-        "at": "2026-01-31T12:00:00.123Z",
-    }
 
 
 @pytest.fixture
