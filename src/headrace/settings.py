@@ -52,6 +52,11 @@ SETTINGS: Final = {
         ),
         Setting("HEADRACE_HOST", "127.0.0.1", "Address that `headrace up` listens on."),
         Setting("HEADRACE_PORT", "8351", "Port of the scoring plane."),
+        Setting(
+            "HEADRACE_ENVIRONMENTS",
+            "~/.cache/headrace/environments",
+            "Where environments that uv built are kept, one a lock.",
+        ),
         Setting("HEADRACE_LOG", "warning", "Level of the log on standard error."),
         Setting("HEADRACE_LOG_FORMAT", "text", "Lines of the log: text, or json."),
     )

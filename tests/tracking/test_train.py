@@ -18,6 +18,7 @@ from PIL import Image
 from tests.modelling import ModelProject, feature_rows, make_model_project
 
 from headrace import lakehouse
+from headrace.environments import differences, lock_of
 from headrace.tracking import TrainedModel, last_trained, load_model, store, train
 from headrace.tracking.errors import (
     DiskFullError,
@@ -117,6 +118,18 @@ def test_the_run_keeps_source_environment_importance_and_pictures(
         with Image.open(home / "plots" / f"{name}.png") as picture:
             assert picture.width > 400
             assert sum(count > 0 for count in picture.convert("L").histogram()) > 20
+
+
+def test_the_model_carries_the_lock_of_what_it_needs(
+    models: ModelProject, trained: TrainedModel
+) -> None:
+    location = models.workspace.mlflow().get_logged_model(trained.model_id).artifact_location
+    lock = lock_of(Path(location.removeprefix("file://")))
+    assert lock.complete
+    assert differences(lock) == []
+    names = {line.split("==")[0] for line in lock.requirements}
+    assert {"mlflow", "pandas", "pyarrow", "scikit-learn", "scipy", "skops"} <= names
+    assert not names & {"headrace", "pytest", "xgboost-cpu"}
 
 
 def test_the_model_gives_scores_and_labels_by_its_signature(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace.environments import LOCK_FILE, WORKER_NEEDS, closure
 from headrace.tracking import scorer
 from headrace.tracking.errors import UnsupportedModelError
 
@@ -168,6 +169,8 @@ class _Flavor:
         self.settings["loader_module"] = pyfunc["loader_module"]
         pyfunc["loader_module"] = _MODULE
         (Path(path) / scorer.SETTINGS).write_text(json.dumps(self.settings, indent=1))
+        lock = closure([*_listed(Path(path)), *WORKER_NEEDS])
+        (Path(path) / LOCK_FILE).write_text(lock.text)
         mlflow_model.save(str(Path(path) / "MLmodel"))
 
     def _save(self, model: object, **common: Any) -> None:
@@ -187,6 +190,12 @@ class _Flavor:
             import mlflow.sklearn
 
             mlflow.sklearn.save_model(sk_model=model, **_serialization(model), **common)
+
+
+def _listed(path: Path) -> list[str]:
+    """The requirements that MLflow wrote beside the model, with those of its flavour."""
+    lines = (path / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-"))]
 
 
 def _serialization(model: object) -> dict[str, Any]:
