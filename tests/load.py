@@ -61,6 +61,7 @@ class OpenLoop:
 
     Attributes:
         ended: requests that have ended, in the order in which they did.
+        opened: how many connections have been made.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class OpenLoop:
         self.timeout = timeout
         self.connections = connections
         self.ended: list[Sent] = []
+        self.opened = 0
         self.began = 0.0
         self._body = body
         self._head = _head(address.path or "/", address.netloc, headers or {})
@@ -87,7 +89,8 @@ class OpenLoop:
         self._waiting: deque[Sent] = deque()
         self._flying: dict[int, tuple[Sent, _Connection | None]] = {}
         self._stopping = False
-        self._changed = threading.Condition()
+        self._awaited = 0
+        self._reached = threading.Event()
         self._thread = threading.Thread(target=self._run, name="open loop")
         self._loop: asyncio.AbstractEventLoop
 
@@ -102,10 +105,10 @@ class OpenLoop:
         Raises:
             TimeoutError: they have not in ``seconds``.
         """
-        wanted = len(self.ended) + count
-        with self._changed:
-            if not self._changed.wait_for(lambda: len(self.ended) >= wanted, seconds):
-                raise TimeoutError(f"{len(self.ended)} of {wanted} requests ended in {seconds} s")
+        self._reached.clear()
+        self._awaited = wanted = len(self.ended) + count
+        if len(self.ended) < wanted and not self._reached.wait(seconds):
+            raise TimeoutError(f"{len(self.ended)} of {wanted} requests ended in {seconds} s")
 
     def answered(self, status: int = 200) -> list[Sent]:
         """Those answered with a status."""
@@ -184,6 +187,7 @@ class OpenLoop:
             if self._waiting:
                 self.end(self._waiting.popleft(), f"connect: {type(error).__name__}")
             return
+        self.opened += 1
         self.free(connection)
 
     def _write(self, connection: _Connection, sent: Sent) -> None:
@@ -224,9 +228,9 @@ class OpenLoop:
         sent.latency = time.perf_counter() - sent.due
         sent.error = error
         del self._flying[sent.number]
-        with self._changed:
-            self.ended.append(sent)
-            self._changed.notify_all()
+        self.ended.append(sent)
+        if len(self.ended) == self._awaited:
+            self._reached.set()
 
 
 class _Connection(asyncio.Protocol):
@@ -239,7 +243,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._parser: httptools.HttpResponseParser
         self._body: list[bytes] = []
-        self._complete = False
+        self._complete = self._keeps = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -274,9 +278,8 @@ class _Connection(asyncio.Protocol):
         if self._complete:
             self._sent.status = self._parser.get_status_code()
             self._sent.body = b"".join(self._body)
-            keeps = self._parser.should_keep_alive()
             self._finish(None)
-            if keeps:
+            if self._keeps:
                 self.client.free(self)
             else:
                 self._transport.close()
@@ -290,6 +293,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._complete = True
+        self._keeps = self._parser.should_keep_alive()  # knows it only within this call
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True

@@ -52,11 +52,12 @@ def server(answer: Answer) -> Iterator[str]:
 
 
 def test_every_request_is_recorded_with_its_answer() -> None:
-    with server(lambda _: OK) as url, constant_rate(url, 400, b"{}") as load:
+    with server(lambda _: OK) as url, constant_rate(url, 400, b"{}", connections=2) as load:
         load.more(100)
     assert len(load.ended) == load.due >= 100
     assert sorted(sent.number for sent in load.ended) == list(range(load.due))
     assert load.outcomes() == {"200": load.due}
+    assert load.opened <= 2
     assert all(s.body == b"fine" and s.headers["x-version"] == "7" for s in load.ended)
     for sent in load.ended:
         assert sent.sent is not None
@@ -128,6 +129,7 @@ def test_an_answer_that_closes_the_connection_and_one_that_is_no_http() -> None:
         constant_rate(url, 100, lambda n: b"%d" % n) as load,
     ):
         load.more(20)
+    assert load.opened == load.due
     assert len(load.answered()) == load.due - 1
     assert [str(sent.error).partition(":")[0] for sent in load.failed()] == ["malformed"]
 
