@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONHASHSEED ?= random
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types layers format lock reference picture bench bench-batch clean
+.PHONY: help install demo test test-fast lint types layers format lock reference picture bench bench-batch bench-serving clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ bench: install ## measure against Apache Spark, DuckDB and Polars; writes .bench
 
 bench-batch: install ## measure batch scoring against spark_udf and the plain libraries
 	$(BIN)/python -m bench.batch
+
+bench-serving: install ## measure the scoring plane against its peers; QUICK=1 for a few minutes
+	$(BIN)/python -m bench.serving $(if $(QUICK),--quick)
 
 clean: ## remove what the targets made
 	rm -rf .venv .bench demo

@@ -174,7 +174,9 @@ class MLServer(System):
     name = "mlserver"
     settings = "parallel_workers 2, adaptive batching 16 / 1 ms, debug off"
     packages = (
-        "mlserver==1.7.1", "mlserver-sklearn==1.7.1", "mlserver-lightgbm==1.7.1", NUMPY, *MODELS,
+        "mlserver==1.7.1", "mlserver-sklearn==1.7.1", "mlserver-lightgbm==1.7.1",
+        # Its workers ask for an event loop before there is one, which newer ones refuse.
+        "uvloop==0.21.0", NUMPY, *MODELS,
     )  # fmt: skip
 
     def launch(self, home: Path, model: Trained, folder: Path, port: int) -> Launch:
