@@ -17,6 +17,7 @@ from headrace.errors import HeadraceError
 from headrace.ids import new_id
 from headrace.payloads.dialect import AnswerContext, Dialect
 from headrace.serving.errors import DeadlineExceededError, RequestLogUnavailableError
+from headrace.serving.mirror import Mirror
 from headrace.serving.scorer import score
 
 if TYPE_CHECKING:
@@ -86,16 +87,24 @@ class ScoringService:
         pool: threads for large requests.
         metrics: counts.
         deadline: seconds from a request's arrival to its answer.
+        mirror: gets a copy of each request that was answered.
     """
 
     def __init__(
-        self, live: Live, spool: SpoolWriter, pool: ThreadPool, metrics: Metrics, deadline: float
+        self,
+        live: Live,
+        spool: SpoolWriter,
+        pool: ThreadPool,
+        metrics: Metrics,
+        deadline: float,
+        mirror: Mirror | None = None,
     ) -> None:
         self.live = live
         self.spool = spool
         self.pool = pool
         self.metrics = metrics
         self.deadline = deadline
+        self.mirror = mirror or Mirror()
 
     async def answer(self, request: Request) -> Answer:
         """Score a request.
@@ -156,6 +165,7 @@ class ScoringService:
         deployment.observations.answered(seconds)
         record = deployment.record
         self.metrics.answered(record.endpoint, record.id, seconds, answers.rows)
+        self.mirror.offer(record.endpoint, deployment, work.payload, work.inputs, answers)
         return answer
 
     def _finish(self, work: _Work, answers: Answers, predicted: float) -> Answer:
