@@ -8,6 +8,8 @@ await pool.close()
 
 from __future__ import annotations
 
+from headrace.workers.batch import BatchWorker as BatchWorker
+from headrace.workers.batch import BatchWorkerError as BatchWorkerError
 from headrace.workers.errors import ModelFailedError as ModelFailedError
 from headrace.workers.errors import PoolClosedError as PoolClosedError
 from headrace.workers.errors import WorkerDeadlineError as WorkerDeadlineError
@@ -22,6 +24,8 @@ from headrace.workers.result import kind_of as kind_of
 from headrace.workers.spec import WorkerSpec as WorkerSpec
 
 __all__ = [
+    "BatchWorker",
+    "BatchWorkerError",
     "ModelFailedError",
     "PoolClosedError",
     "Result",

@@ -68,18 +68,23 @@ class Child:
         self.reap()
 
 
-def environment_of(inherited: Mapping[str, str], *, current: bool) -> dict[str, str]:
-    """The environment variables of a worker.
+def variables_of(*, current: bool) -> tuple[frozenset[str], dict[str, str], dict[str, str]]:
+    """What a worker does not inherit, the defaults of what it does, and what is always set.
 
     Args:
-        inherited: those of this process.
         current: whether it runs with this process's own Python and may use its paths.
     """
-    ours = {} if current else {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV"}
-    kept = {name: value for name, value in inherited.items() if name not in ours}
-    if not current:
-        kept["PYTHONNOUSERSITE"] = "1"
-    return {**_ONE_THREAD, **kept, **_QUIET}
+    if current:
+        return frozenset(), _ONE_THREAD, _QUIET
+    paths = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV"}
+    return frozenset(paths), _ONE_THREAD, {**_QUIET, "PYTHONNOUSERSITE": "1"}
+
+
+def environment_of(inherited: Mapping[str, str], *, current: bool) -> dict[str, str]:
+    """The environment variables of a worker, of those of this process."""
+    dropped, first, last = variables_of(current=current)
+    kept = {name: value for name, value in inherited.items() if name not in dropped}
+    return {**first, **kept, **last}
 
 
 def in_spawner(work: Callable[[], T]) -> T:

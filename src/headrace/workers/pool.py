@@ -6,7 +6,6 @@ import asyncio
 import logging
 import shutil
 import statistics
-import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.workers.batching import Pace, Queue, Request, batch_key
-from headrace.workers.crew import Crew
+from headrace.workers.crew import Crew, make_home
 from headrace.workers.errors import (
     ModelFailedError,
     PoolClosedError,
@@ -117,7 +116,7 @@ class WorkerPool:
         """
         self._loop = asyncio.get_running_loop()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        home = Path(tempfile.mkdtemp(prefix="workers-", dir=self._directory))
+        home = make_home(self._directory)
         self._crew = Crew(self.name, self.model, self.environment, self.spec, home)
         try:
             await self._add()
@@ -200,7 +199,7 @@ class WorkerPool:
             worker.kill("the deployment closed")
         while self._workers or self._tasks:
             await asyncio.sleep(0)  # until the loop has told that they are lost
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self._crew.home, ignore_errors=True)
 
     # Requests
@@ -213,6 +212,8 @@ class WorkerPool:
         expected = self._pace.queue_seconds(
             len(self._queue), self._queue.rows, self.spec.batch_rows, len(self._workers)
         )
+        if expected and not self._idle:
+            expected += self._pace.call or 0.0
         full = len(self._queue) > 0 and self._queue.size + size > _QUEUED_BYTES
         if full or (self._workers and expected > seconds):
             raise WorkersBusyError(self.name, len(self._queue), expected)
@@ -257,19 +258,21 @@ class WorkerPool:
 
     def _answered(self, worker: Worker, message: Message) -> None:
         header, payload = message
+        # First, as a worker that answers nonsense is ended, with its batch.
+        result = decode(str(header["kind"]), payload) if "kind" in header else None
         batch, worker.busy = worker.busy, []
         now = self._loop.time()
         if worker.late is not None:
             worker.late.cancel()
         self._seconds.append(float(header.get("seconds", 0.0)))
         self._pace.predicted(now - worker.sent, sum(request.rows for request in batch))
-        self._backoff.worked()
+        self._backoff.worked(worker.opened)
         worker.idle_since = now
         self._idle.append(worker)
-        if "error" in header:
-            self._failed(batch, str(header["error"]), str(header["reason"]))
+        if result is None:
+            self._failed(batch, str(header.get("error")), str(header.get("reason")))
         else:
-            self._give(batch, decode(str(header["kind"]), payload))
+            self._give(batch, result)
         self._pump()
 
     def _failed(self, batch: list[Request], kind: str, reason: str) -> None:
@@ -315,7 +318,7 @@ class WorkerPool:
         finally:
             self._starting -= 1
         self._start_seconds = self._loop.time() - started
-        worker.idle_since = self._loop.time()
+        worker.opened = worker.idle_since = self._loop.time()
         self._workers.add(worker)
         self._idle.append(worker)
         self._pump()
@@ -329,11 +332,15 @@ class WorkerPool:
         if worker not in self._workers:
             return  # it was never ready: who started it deals with it
         self._workers.discard(worker)
-        self._spawn(self._bury(worker))
-        self._nudge.set()
-
-    async def _bury(self, worker: Worker) -> None:
         batch, worker.busy = worker.busy, []
+        if len(batch) > 1:
+            self._alone(batch)
+            batch = []
+        self._spawn(self._bury(worker, batch))
+        self._nudge.set()
+        self._pump()
+
+    async def _bury(self, worker: Worker, alone: list[Request]) -> None:
         assert self._crew is not None  # noqa: S101  # made at the start
         how = await self._crew.dismiss(worker)
         if worker.retired:
@@ -341,11 +348,10 @@ class WorkerPool:
         self._restarts += 1
         self._backoff.died(self._loop.time(), how)
         log.warning("%s: a worker ended: %s", self.name, how)
-        if len(batch) > 1:
-            self._alone(batch)
-            self._pump()
-        elif batch and not batch[0].future.done():
-            batch[0].future.set_exception(WorkerDiedError(self.name, how))
+        log.debug("%s: its last words: %s", self.name, worker.last_words)
+        for request in alone:
+            if not request.future.done():
+                request.future.set_exception(WorkerDiedError(self.name, how))
         self._nudge.set()
 
     async def _keep(self) -> None:
@@ -409,4 +415,9 @@ class WorkerPool:
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("%s: %s", self.name, error, exc_info=error)

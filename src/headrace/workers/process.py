@@ -121,11 +121,14 @@ def kinds_of_memory() -> tuple[int, int]:
 def limit_memory(memory: int) -> None:
     """Let the process ask for what it has left, so that more is a MemoryError in one request.
 
+    Args:
+        memory: bytes in all; 0 for no limit.
+
     Raises:
         MemoryError: the model alone is too large.
     """
     resident, data = kinds_of_memory()
-    if not resident:
+    if not memory or not resident:
         return
     if resident > memory:
         raise MemoryError(

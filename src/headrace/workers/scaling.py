@@ -63,16 +63,19 @@ class Backoff:
         self.until = 0.0
         self.reason: str | None = None
         self._deaths = 0
+        self._latest = 0.0
 
     def died(self, now: float, reason: str) -> None:
         """Count a worker that ended, or did not start."""
         self._deaths += 1
+        self._latest = now
         self.reason = reason
         pause = 0.0 if self._deaths == 1 else min(_LONGEST, _FIRST * 2 ** (self._deaths - 2))
         self.until = now + pause
 
-    def worked(self) -> None:
-        """A worker answered: the next death is a first one."""
-        self._deaths = 0
-        self.reason = None
-        self.until = 0.0
+    def worked(self, opened: float) -> None:
+        """A worker answered that was opened then: if after the last death, the next is a first."""
+        if opened >= self._latest:
+            self._deaths = 0
+            self.reason = None
+            self.until = 0.0

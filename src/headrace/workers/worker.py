@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from headrace.workers.framing import FramingError, Messages, head
 from headrace.workers.launch import Child, exit_text
@@ -33,8 +33,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a stream socket
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's are of no such class
 
     def data_received(self, data: bytes) -> None:
         """Cut into messages."""
@@ -72,7 +71,8 @@ class Worker:
     Attributes:
         busy: the requests that it works on.
         sent: when they were sent, on the event loop's clock.
-        idle_since: when it last answered, on the same clock.
+        opened: when it had loaded the model, on the same clock.
+        idle_since: when it last answered, or was opened.
         reason: why it was killed, if it was.
         modules: libraries that it has imported.
         retired: the pool ended it, as it has enough others.
@@ -88,7 +88,7 @@ class Worker:
     ) -> None:
         self.child, self.home = child, home
         self.busy: list[Request] = []
-        self.sent = self.idle_since = 0.0
+        self.sent = self.opened = self.idle_since = 0.0
         self.reason: str | None = None
         self.modules: list[str] = []
         self.retired = False
