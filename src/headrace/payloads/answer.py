@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
+from headrace.payloads.times import iso_times
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -144,6 +146,8 @@ def _ragged(values: Sequence[Any]) -> Any:
 
 def _listed(raw: Any) -> list[Any] | None:
     if hasattr(raw, "ndim"):
+        if raw.ndim == 1 and getattr(raw, "dtype", None) is not None and raw.dtype.kind == "M":
+            return iso_times(raw)
         listed = raw.tolist() if raw.ndim else None
         return listed if isinstance(listed, list) else None
     return list(raw) if isinstance(raw, list | tuple) else None
@@ -169,7 +173,7 @@ def _json_values(column: np.ndarray) -> list[Any]:
         if kind == "f":
             return _finite_values(column)
         if kind == "M":
-            return _times(column)
+            return iso_times(column)
     return [jsonable(value) for value in column.tolist()]
 
 
@@ -184,22 +188,6 @@ def _finite_values(column: np.ndarray) -> list[Any]:
         for row in np.flatnonzero(~finite):
             values[row] = None
     return values
-
-
-def _times(column: np.ndarray) -> list[str | None]:
-    """ISO 8601 as pandas writes it: nanoseconds only where there are any."""
-    import numpy as np
-
-    found: list[str | None] = []
-    for text in np.datetime_as_string(column.astype("datetime64[ns]")).tolist():
-        seconds, _, fraction = text.partition(".")
-        if text == "NaT":
-            found.append(None)
-        elif not fraction.strip("0"):
-            found.append(seconds)
-        else:
-            found.append(f"{seconds}.{fraction.removesuffix('000')}")
-    return found
 
 
 def jsonable(value: Any) -> Any:
@@ -221,7 +209,8 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return base64.b64encode(value).decode()
     if hasattr(value, "dtype") and value.dtype.kind == "M":
-        return _times(value.reshape(-1))[0] if value.ndim == 0 else _times(value)
+        times = iso_times(value.reshape(-1))
+        return times if value.ndim else times[0]
     if hasattr(value, "tolist"):
         return jsonable(value.tolist())
     return None if _is_pandas_na(value) else str(value)

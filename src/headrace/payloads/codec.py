@@ -181,27 +181,34 @@ def _parse_instances(value: Any, params: Mapping[str, Any] | None) -> Payload:
 
 def _parse_inputs(value: Any, params: Mapping[str, Any] | None) -> Payload:
     if isinstance(value, dict):
-        return _from_columns(value, params)
+        return columns_payload("inputs", value, params)
     if isinstance(value, list) and value and _are_records(value):
         return records_payload("inputs", value, params)
     return tensor_payload("inputs", value, params)
 
 
-def _from_columns(value: dict[str, Any], params: Mapping[str, Any] | None) -> Payload:
+def columns_payload(
+    name: str, value: dict[str, Any], params: Mapping[str, Any] | None
+) -> ColumnPayload:
+    """Columns of an object of lists; a value that is no list is one row.
+
+    Raises:
+        MalformedRequestError: there are none, or they have not the same length.
+    """
     if not value:
-        raise MalformedRequestError("it has no columns", where="inputs")
+        raise MalformedRequestError("it has no columns", where=name)
     columns = [v if type(v) is list else [v] for v in value.values()]
     if len(set(map(len, columns))) != 1:
         lengths = dict(zip(value, map(len, columns), strict=True))
         short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
         raise MalformedRequestError(
             f'column "{short}" has {lengths[short]} values and "{long}" has {lengths[long]}',
-            where="inputs",
+            where=name,
         )
     rows = len(columns[0])
     if not rows:
-        raise MalformedRequestError("it has no rows", where="inputs")
-    return ColumnPayload("inputs", tuple(value), columns, rows, tensor=value, params=params)
+        raise MalformedRequestError("it has no rows", where=name)
+    return ColumnPayload(name, tuple(value), columns, rows, tensor=value, params=params)
 
 
 def tensor_payload(name: str, value: Any, params: Mapping[str, Any] | None) -> RowPayload:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from headrace.errors import HeadraceError
     from headrace.payloads.answer import Answers
     from headrace.payloads.payload import Payload
     from headrace.payloads.signature import Signature
@@ -22,6 +23,7 @@ class AnswerContext:
         model: the model's name.
         version: its version.
         accept: the client's ``Accept`` header.
+        endpoint: the name in the path.
     """
 
     request_id: str
@@ -29,6 +31,7 @@ class AnswerContext:
     model: str
     version: int
     accept: str | None = None
+    endpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,6 @@ class Dialect(Protocol):
 
     def encode(self, payload: Payload, answers: Answers, context: AnswerContext) -> Encoded:
         """Write the answer to a request."""
+
+    def refuse(self, error: HeadraceError) -> bytes:
+        """The JSON body of an error."""

@@ -16,7 +16,7 @@ class ModelNotServableError(HeadraceError):
 
 
 class MalformedRequestError(HeadraceError):
-    """The body of a scoring request does not parse, or is not one of MLflow's payloads."""
+    """The body of a scoring request does not parse, or is no payload of its protocol."""
 
     code = "malformed_request"
 
@@ -43,10 +43,10 @@ class UnsupportedMediaTypeError(HeadraceError):
     code = "unsupported_media_type"
     status = 415
 
-    def __init__(self, content_type: str, why: str | None = None) -> None:
+    def __init__(self, content_type: str, why: str | None = None, next: str | None = None) -> None:
         self.content_type = content_type
         super().__init__(
             f'Content type "{content_type}" is not supported.',
             why=why,
-            next="send application/json or text/csv in UTF-8",
+            next=next or "send application/json or text/csv in UTF-8, Arrow IPC or Parquet",
         )

@@ -38,8 +38,24 @@ class Inputs:
         return pd.DataFrame(dict(self.columns), index=range(self.rows))
 
     def arrow(self) -> pa.Table:
-        """The columns as an Arrow table; positional ones are named ``"0"``, ``"1"`` and so on."""
+        """The columns as an Arrow table; positional ones are named ``"0"``, ``"1"`` and so on.
+
+        A tensor is a column too: of numbers, or of tensors of one shape where it has more
+        dimensions than the one of rows.
+        """
         import pyarrow as pa
 
+        if self.tensor is not None:
+            named = self.tensor if isinstance(self.tensor, dict) else {"0": self.tensor}
+            return pa.table({name: _tensor(array) for name, array in named.items()})
         arrays = [pa.array(column, from_pandas=True) for column in self.columns.values()]
         return pa.table(arrays, names=[str(name) for name in self.columns])
+
+
+def _tensor(array: np.ndarray) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    if array.ndim == 1:
+        return pa.array(array)
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))

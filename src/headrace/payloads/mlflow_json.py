@@ -11,6 +11,7 @@ from headrace.payloads.codec import parse
 from headrace.payloads.dialect import AnswerContext, Encoded
 
 if TYPE_CHECKING:
+    from headrace.errors import HeadraceError
     from headrace.payloads.answer import Answers
     from headrace.payloads.payload import Payload
     from headrace.payloads.signature import Signature
@@ -40,3 +41,7 @@ class MlflowJson:
             "prediction_ids": list(context.prediction_ids),
         }
         return Encoded(orjson.dumps(document), "application/json")
+
+    def refuse(self, error: HeadraceError) -> bytes:
+        """``{"error_code": ..., "message": ...}``, which MLflow's clients read too."""
+        return orjson.dumps(error.as_json())

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.payloads.times import iso_times
+
 
 class _Missing:
     def __repr__(self) -> str:
@@ -30,6 +32,7 @@ class Payload(ABC):
         tensor: the array or the nested lists of a request that is no table, else ``None``.
         params: MLflow's inference parameters.
         text: the values are text (CSV), to be read by the model's types.
+        asked: what the protocol's answer needs to know of the request, else ``None``.
     """
 
     format: str
@@ -37,6 +40,7 @@ class Payload(ABC):
     tensor: Any
     params: Mapping[str, Any] | None
     text: bool
+    asked: Any
 
     @property
     @abstractmethod
@@ -87,6 +91,7 @@ class RowPayload(Payload):
     tensor: Any = None
     params: Mapping[str, Any] | None = None
     text: bool = False
+    asked: Any = None
 
     @property
     def rows_count(self) -> int:
@@ -117,6 +122,7 @@ class ColumnPayload(Payload):
     tensor: Any = None
     params: Mapping[str, Any] | None = None
     text: bool = False
+    asked: Any = None
 
     @property
     def rows_count(self) -> int:
@@ -140,7 +146,6 @@ def plain(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if hasattr(value, "dtype"):
         if value.dtype.kind == "M":
-            text = str(value)
-            return None if text == "NaT" else text.removesuffix(".000000000")
+            return iso_times(value.reshape(1))[0]
         return plain(value.tolist())
     return value
