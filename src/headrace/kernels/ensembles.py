@@ -1,0 +1,3 @@
+"""Models made of models."""
+
+from __future__ import annotations
