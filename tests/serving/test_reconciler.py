@@ -3,80 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.planes import eventually, make_root, spec
+from tests.planes import eventually
 
-from headrace.endpoints import deploy, endpoint_status, traffic_history, withdraw
+from headrace.endpoints import endpoint_status, traffic_history, withdraw
 from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
-from headrace.registry import ModelVersion
 from headrace.serving import reconciler
-from headrace.serving.live import Live, LiveDeployment
-from headrace.serving.reconciler import Reconciler
-from headrace.workspace import Workspace, open_workspace
 
-from .fakes import Adder, FakeLoader
-
-
-class World:
-    """A project, and reconcilers on it."""
-
-    def __init__(self, root: Path) -> None:
-        self.workspace: Workspace = open_workspace(make_root(root).root)
-        self.loader = FakeLoader()
-        self.started: list[Reconciler] = []
-
-    def start(self) -> Reconciler:
-        made = Reconciler(self.workspace.paths, Live(), self.loader)
-        self.started.append(made)
-        return made
-
-    def deploy(self, number: int, every: str = "0s", steps: list[int] | None = None) -> str:
-        version = ModelVersion("model", number, f"m-{number}", None)
-        return deploy(self.workspace, spec(every=every, steps=steps), version).id
-
-    def state(self, number: int) -> str:
-        statuses = endpoint_status(self.workspace, "scores", history=20).deployments
-        return next(s.state for s in statuses if s.version == number)
-
-    def database(self) -> Path:
-        return self.workspace.paths.state / "headrace.db"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path / "project")
-    yield made
-    for started in made.started:
-        started.close()
-        if started.store is not None:
-            started.store.close()
-    made.workspace.close()
-
-
-def colours(plane: Reconciler) -> set[str]:
-    endpoint = plane.live.endpoints.get("scores")
-    return set(endpoint.loaded) if endpoint else set()
-
-
-def adder(deployment: LiveDeployment) -> Adder:
-    assert isinstance(deployment.scorer, Adder)
-    return deployment.scorer
-
-
-def ticked(plane: Reconciler) -> bool:
-    plane.tick()
-    return True
-
-
-def settle(plane: Reconciler, wanted: set[str]) -> None:
-    def tick() -> bool:
-        plane.tick()
-        return colours(plane) == wanted
-
-    eventually(tick)
+from .worlds import World, adder, colours, settle, ticked
+from .worlds import world as world
 
 
 def test_without_endpoints_it_is_ready(world: World) -> None:
