@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.planes import make_root
-from tests.requestlog.records import failed, served
+from tests.requestlog.records import failed, served, truth
 
 from headrace import lakehouse
 from headrace.catalog import Catalog, Lineage, Store
 from headrace.requestlog import upkeep
 from headrace.requestlog.counts import counts_of
+from headrace.requestlog.policy import LogPolicy
 from headrace.requestlog.shipper import Shipper
 from headrace.requestlog.spool import SpoolWriter, segments, writers
 from headrace.requestlog.store import request_counts, shipments
 from headrace.requestlog.tables import request_rows
+from headrace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from headrace.settings import Paths
@@ -30,8 +32,10 @@ SHIP = """
 import sys
 from pathlib import Path
 from headrace.catalog import Catalog, Store
+from headrace.requestlog import shipper
 from headrace.requestlog.shipper import Shipper
 from headrace.settings import Paths
+shipper.GROUP_BYTES = 4000  # a later attempt groups in another way
 paths = Paths(Path(sys.argv[1]))
 store = Store.open(paths.database_url)
 Shipper(paths.spool, store, Catalog(store, paths.warehouse)).ship()
@@ -135,9 +139,58 @@ def test_a_writer_goes_on_while_it_is_shipped(shipper: Shipper, paths: Paths) ->
     assert counts(shipper) == {"dep_1": (3, 3, 0, 0)}
 
 
+def test_labels_are_joined_to_their_requests_and_the_latest_counts(paths: Paths) -> None:
+    workspace = open_workspace(paths.root)
+    shipper = Shipper(paths.spool, workspace.store, workspace.catalog)
+    early, late = "2026-02-01T00:00:00.000Z", "2026-02-02T00:00:00.000Z"
+    spool(paths, [truth(("pred_scores_1_0", 1, late), ("pred_of_nobody", "x", early))])
+    shipper.ship()
+    assert workspace.catalog.find("ops.scores_labelled") is None
+    spool(paths, [served(1), served(2), truth(("pred_scores_1_0", 0, early))])
+    shipper.ship()
+    location = workspace.catalog.location_for("ops.scores_ground_truth")
+    labels = sorted(lakehouse.read(location).column("label").to_pylist())
+    assert labels == ['"x"', "0", "1"]
+    labelled = workspace.spark().sql(
+        "SELECT request_id, label, label_value, labelled_at FROM ops.scores_labelled"
+    )
+    [row] = labelled.collect()
+    assert (row.request_id, row.label, row.label_value) == ("req_1", "1", 1.0)
+    workspace.close()
+
+
+def test_what_is_not_sampled_is_counted_alone(shipper: Shipper, paths: Paths) -> None:
+    dropped = LogPolicy.model_validate({"sample": "0%"}).apply(served(1, rows=3))
+    spool(paths, [dict(dropped)])
+    assert shipper.ship() == 1
+    assert counts(shipper) == {"dep_1": (1, 3, 0, 0)}
+    assert not lakehouse.exists(shipper.catalog.location_for("ops.scores_requests"))
+
+
+def test_a_record_that_makes_no_row_holds_up_no_other(
+    shipper: Shipper, paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = served(2)
+    odd["rows"][0]["score"] = "a secret"
+    with SpoolWriter(paths.spool) as writer:
+        for record in (served(1), odd, served(3)):
+            writer.append(record)
+            writer.rotate()
+    shipper.ship()
+    shipper.ship()
+    assert sorted(row["request_id"] for row in logged(shipper)) == ["req_1", "req_3"]
+    [aside] = paths.spool.glob("unreadable_*")
+    assert aside.name in caplog.text
+    assert "a secret" not in caplog.text
+    assert writers(paths.spool) == []
+
+
 @pytest.mark.parametrize("point", CRASHES)
 def test_a_crash_loses_and_doubles_nothing(point: str, shipper: Shipper, paths: Paths) -> None:
-    spool(paths, [served(n) for n in range(10)] + [failed(500, "x")] * 3, segment_bytes=1500)
+    at = "2026-02-01T00:00:00.000Z"
+    labels = [truth((f"pred_scores_{n}_0", n, at)) for n in range(4)]
+    records = [served(n) for n in range(10)] + labels + [failed(500, "x")] * 3
+    spool(paths, records, segment_bytes=1500)
     before = len(segments(paths.spool))
     crashed = 0
     for _ in range(before + 1):
@@ -154,6 +207,8 @@ def test_a_crash_loses_and_doubles_nothing(point: str, shipper: Shipper, paths: 
     assert crashed
     shipper.ship()
     assert sorted(row["request_id"] for row in logged(shipper)) == [f"req_{n}" for n in range(10)]
+    truths = lakehouse.read(shipper.catalog.location_for("ops.scores_ground_truth"))
+    assert sorted(truths.column("value").to_pylist()) == [0, 1, 2, 3]
     assert counts(shipper) == {"dep_1": (10, 10, 3, 0)}
     assert writers(paths.spool) == []
     recorded = Lineage(shipper.store).operations(subject="scores")

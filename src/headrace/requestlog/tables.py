@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -134,7 +136,11 @@ def _rows_of(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False)
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # A whole number beyond 64 bits, or half of a surrogate pair.
+        return json.dumps(value, separators=(",", ":"))
 
 
 def _number(value: Any) -> float | None:

@@ -16,6 +16,7 @@ from headrace.errors import HeadraceError
 from headrace.payloads.mlflow_json import MlflowJson
 from headrace.serving.edge import Guard
 from headrace.serving.errors import HttpError, InternalError
+from headrace.serving.ground_truth import GroundTruth
 from headrace.serving.pages import make_pages
 from headrace.serving.service import Request, ScoringService
 from headrace.serving.wire import read_body, send_answer, send_error
@@ -89,7 +90,8 @@ def make_app(
         limits: bounds; the defaults if not given.
     """
     bounds = limits or Limits()
-    scoring = _Scoring(service, make_pages(live, metrics), bounds)
+    truth = GroundTruth(live, service.spool, bounds.body_bytes, bounds.body_seconds)
+    scoring = _Scoring(service, make_pages(live, metrics, truth), bounds)
     return Guard(scoring, token, bounds.requests, metrics, scoring.refused)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError
 from headrace.serving.errors import HttpError, InternalError
+from headrace.serving.protocols import protocol_routes
 from headrace.serving.wire import error_headers
 
 if TYPE_CHECKING:
@@ -13,16 +14,18 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
+    from headrace.serving.ground_truth import GroundTruth
     from headrace.serving.live import Live, LiveEndpoint
     from headrace.serving.metrics import Metrics
 
 
-def make_pages(live: Live, metrics: Metrics) -> ASGIApp:
+def make_pages(live: Live, metrics: Metrics, truth: GroundTruth) -> ASGIApp:
     """A Starlette application.
 
     Args:
         live: what is being served.
         metrics: what ``/metrics`` shows.
+        truth: takes labels.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
@@ -36,6 +39,7 @@ def make_pages(live: Live, metrics: Metrics) -> ASGIApp:
             Route("/metrics", pages.metrics, methods=["GET"]),
             Route("/endpoints", pages.list, methods=["GET"]),
             Route("/endpoints/{name}", pages.describe, methods=["GET"]),
+            Route("/endpoints/{name}/ground-truth", truth.post, methods=["POST"]),
         ],
         exception_handlers={
             HeadraceError: _answer_error,
