@@ -7,16 +7,14 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from headrace.endpoints.observations import Evidence
 from headrace.payloads.answer import Answers
 from headrace.payloads.codec import parse
 from headrace.payloads.mlflow_json import MlflowJson
-from headrace.payloads.payload import Payload
 from headrace.payloads.signature import Field, Signature
 from headrace.requestlog.spool import SpoolWriter, readable_records, segments
 from headrace.serving.live import LiveDeployment
@@ -25,6 +23,10 @@ from headrace.serving.mirror import Mirror, Target, distance
 from headrace.serving.service import Answer, Request, ScoringService
 
 from .fakes import Adder, deployment, live_with
+
+if TYPE_CHECKING:
+    from headrace.endpoints.observations import Evidence
+    from headrace.payloads.payload import Payload
 
 
 def answers(*scores: Any) -> Answers:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.planes import eventually
@@ -25,13 +25,15 @@ from headrace.endpoints.address import hold, release, write_plane
 from headrace.endpoints.observed import read_observed
 from headrace.payloads.codec import parse
 from headrace.registry import ModelVersion
-from headrace.serving.live import LiveDeployment
-from headrace.serving.reconciler import Reconciler
 
 from .worlds import World, adder, colours, settle, ticked
 from .worlds import world as world
 
-STEPS = {"steps": [10, 50, 100], "every": "20ms"}
+if TYPE_CHECKING:
+    from headrace.serving.live import LiveDeployment
+    from headrace.serving.reconciler import Reconciler
+
+STEPS: dict[str, Any] = {"steps": [10, 50, 100], "every": "20ms"}
 
 
 class Rollout:
@@ -55,7 +57,7 @@ class Rollout:
     def decided(self) -> list[Decision]:
         return decisions(self.world.workspace, "scores")[::-1]
 
-    def actions(self) -> list[str]:
+    def actions(self) -> Sequence[str]:
         return [d.action for d in self.decided()][1:]
 
     def show(self, answered: int = 0, failed: int = 0, seconds: float = 0.001) -> None:
@@ -140,7 +142,7 @@ def ask_blue(rollout: Rollout, count: int) -> None:
     asyncio.run(inner())
 
 
-MIRRORED = {"mirror": "100%", "rollback": {"distance": 0.05, "error_rate": "5%"}}
+MIRRORED: dict[str, Any] = {"mirror": "100%", "rollback": {"distance": 0.05, "error_rate": "5%"}}
 
 
 def test_one_that_answers_differently_goes_back_before_it_has_answered_anyone(
@@ -217,7 +219,7 @@ def test_two_planes_make_each_step_once(world: World) -> None:
 
     eventually(both)
     assert rollout.shares() == [0, 10, 50, 100]
-    assert rollout.actions() == ["forward", "forward", "forward"]
+    assert rollout.actions() == ["forward"] * 3
 
 
 def test_after_a_restart_the_evidence_and_the_time_of_the_step_begin_again(world: World) -> None:

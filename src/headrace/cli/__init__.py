@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "run": "Make it so: refresh, train, gate, deploy, score what is stale.",
     "status": "Show tables, models, endpoints and predictions as they are.",
     "up": "Serve the project's endpoints until Ctrl-C.",
+    "endpoints": "Show endpoints and rollouts; pause, resume, shift, roll back.",
     "score": "Score tables with the model in production.",
     "trace": "Trace a prediction back to its raw file.",
     "doctor": "Check this machine and this project.",

@@ -19,6 +19,7 @@ from headrace import percents
 from headrace.durations import Duration
 from headrace.registry.reference import PinnedModel
 from headrace.requestlog.policy import LogPolicy
+from headrace.workers.spec import WorkerSpec
 
 Percent = Annotated[percents.Percent, Field(gt=0)]
 """A share of the requests, written such as ``1%`` or ``0.5%``."""
@@ -132,6 +133,10 @@ class EndpointSpec(BaseModel):
     )
     rollout: Rollout = Field(
         default_factory=Rollout, description="how a new version takes over; at once if not given"
+    )
+    workers: WorkerSpec = Field(
+        default_factory=WorkerSpec,
+        description="bounds of the processes that score a model which has no kernel",
     )
     log: LogPolicy = Field(
         default_factory=LogPolicy, description="what the request log keeps; everything if not given"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from headrace.clock import iso
 from headrace.endpoints.address import read_plane
 from headrace.endpoints.errors import EndpointNotFoundError
-from headrace.endpoints.records import Deployment, read_endpoint
+from headrace.endpoints.observed import read_observed
+from headrace.endpoints.records import Deployment, EndpointRecord, read_endpoint
 from headrace.endpoints.store import deployments, endpoints, traffic
 from headrace.requestlog.counts import COUNTED, Counts, counts_of
 from headrace.requestlog.spool import Segment, readable_records, segments
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
 class DeploymentStatus:
     """One deployment and the requests it has answered.
 
-    ``failed`` counts requests that it should have answered and did not; ``rejected`` those
-    whose input it refused.
+    Attributes:
+        failed: requests that it should have answered and did not.
+        rejected: requests whose input it refused.
+        observed: what the running plane has seen of it since its rollout began: ``requests``,
+            ``failed``, ``compared``, ``distance``, ``latency_ms`` (``p50``, ``p95``, ``p99``) and
+            what the rules say. ``None`` where it is not loaded.
     """
 
     id: str
@@ -43,6 +48,7 @@ class DeploymentStatus:
     scored_rows: int
     failed: int
     rejected: int
+    observed: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class EndpointStatus:
         url: where it answers, while a plane runs.
         rollout: the one under way, or waiting for its deployment to become ready.
         unrouted: requests refused before a deployment was chosen, such as malformed ones.
+        mirror: copies of requests to the deployment that takes over, since the plane started:
+            ``offered``, ``compared``, ``failed``, ``dropped``.
     """
 
     name: str
@@ -69,6 +77,7 @@ class EndpointStatus:
     rejected: int
     unrouted: int
     table: str
+    mirror: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain values."""
@@ -93,12 +102,7 @@ def endpoint_status(workspace: Workspace, name: str, history: int = 5) -> Endpoi
         record = read_endpoint(connection, name)
         if record is None:
             raise EndpointNotFoundError(name, connection.scalars(select(endpoints.c.name)))
-        latest = connection.execute(
-            select(deployments)
-            .where(deployments.c.endpoint == name)
-            .order_by(deployments.c.created_at.desc(), deployments.c.id.desc())
-            .limit(history)
-        ).all()
+        latest = _latest(connection, record, history)
         counted = connection.execute(
             select(request_counts).where(request_counts.c.endpoint == name)
         ).all()
@@ -114,12 +118,13 @@ def endpoint_status(workspace: Workspace, name: str, history: int = 5) -> Endpoi
             for (_, deployment), counter in of_segment.items():
                 counts.setdefault(deployment, Counter()).update(counter)
     shares = dict(record.split.shares) if record.split else {}
+    observed = read_observed(workspace.paths).get(name, {})
     statuses = tuple(
-        _status(Deployment(**row._mapping), shares, counts.get(row.id, Counter())) for row in latest
+        _status(each, shares, counts.get(each.id, Counter()), observed) for each in latest
     )
     total: Counter[str] = sum(counts.values(), Counter())
     running = read_plane(workspace.paths)
-    rollout = next((r for r in record.rollouts.values() if r.state in ("waiting", "running")), None)
+    rollout = next((r for r in record.rollouts.values() if r.under_way), None)
     return EndpointStatus(
         name=name,
         model=record.model,
@@ -141,6 +146,7 @@ def endpoint_status(workspace: Workspace, name: str, history: int = 5) -> Endpoi
         rejected=total["rejected"],
         unrouted=sum(counts.get("", Counter()).values()),
         table=request_table(name),
+        mirror=observed.get("mirror", {}),
     )
 
 
@@ -181,8 +187,24 @@ def _spooled(spool: Path, endpoint: str) -> list[tuple[Segment, Counts]]:
     return found
 
 
+def _latest(connection: Connection, record: EndpointRecord, history: int) -> list[Deployment]:
+    """The newest deployments and every active one, newest first."""
+    rows = connection.execute(
+        select(deployments)
+        .where(deployments.c.endpoint == record.name)
+        .order_by(deployments.c.created_at.desc(), deployments.c.id.desc())
+        .limit(history)
+    )
+    latest = [Deployment(**row._mapping) for row in rows]
+    known = {deployment.id for deployment in latest}
+    return latest + [d for d in reversed(record.deployments) if d.id not in known]
+
+
 def _status(
-    deployment: Deployment, shares: dict[str, int], counts: Counter[str]
+    deployment: Deployment,
+    shares: dict[str, int],
+    counts: Counter[str],
+    observed: dict[str, Any],
 ) -> DeploymentStatus:
     return DeploymentStatus(
         id=deployment.id,
@@ -197,6 +219,7 @@ def _status(
         scored_rows=counts["scored_rows"],
         failed=counts["failed"],
         rejected=counts["rejected"],
+        observed=observed.get("deployments", {}).get(deployment.id),
     )
 
 
