@@ -18,6 +18,13 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
+def new_ids(prefix: str, count: int) -> list[str]:
+    """So many identifiers as ``new_id`` makes them, all of the same millisecond."""
+    head = f"{prefix}_{time.time_ns() // 1_000_000:012x}"
+    digits = secrets.token_hex(8 * count)
+    return [head + digits[at : at + 16] for at in range(0, 16 * count, 16)]
+
+
 def is_id(text: str, prefix: str) -> bool:
     """Whether ``text`` has the shape of an identifier made with ``prefix``."""
     return text.startswith(prefix + "_") and _PATTERN.fullmatch(text) is not None

@@ -120,8 +120,8 @@ def test_an_answer_carries_version_deployment_and_ids(edge: Edge) -> None:
         {
             "id": prediction,
             "key": "d-1",
-            "request": '{"a":1.5,"device":"d-1"}',
-            "prediction": "1.5",
+            "inputs": {"a": 1.5, "device": "d-1"},
+            "output": 1.5,
             "score": 1.5,
         }
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,18 +16,21 @@ import pytest
 
 from headrace.clock import now
 from headrace.endpoints.records import Deployment, model_directory
-from headrace.payloads.answer import Answers
 from headrace.payloads.codec import parse
 from headrace.payloads.errors import ModelNotServableError
 from headrace.serving.errors import PredictionFailedError
+from headrace.serving.live import Live
 from headrace.serving.loading import Loader
 from headrace.serving.pool import ThreadPool
 from headrace.serving.scorer import Scorer, reason_of, score, smoke
+from headrace.workers import ModelFailedError
 
 from .fakes import Adder
 
 if TYPE_CHECKING:
     from tests.planes import Served
+
+    from headrace.payloads.answer import Answers
 
 JSON = "application/json"
 
@@ -41,10 +45,18 @@ def deployment(served: Served, kind: str) -> Deployment:
 
 
 @pytest.fixture
-def load() -> Iterator[Loader]:
-    """Loads in the test's own process."""
+def load(tmp_path: Path) -> Iterator[Loader]:
+    """Loads for an event loop in a thread, as the plane does."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
     pool = ThreadPool(1, 1, 30.0)
-    yield Loader(pool)
+    loader = Loader(Live(), pool, tmp_path / "workers", loop)
+    yield loader
+    asyncio.run_coroutine_threadsafe(loader.close(), loop).result(60)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
     pool.close()
 
 
@@ -52,7 +64,10 @@ def answer(scorer: Scorer, body: bytes, media: str = JSON) -> Answers:
     """What a scorer answers to a request."""
     payload = parse(body, media)
     inputs = scorer.signature.typed(payload)
-    return asyncio.run(score(scorer, inputs, payload.params, time.monotonic() + 30, "m/1"))
+    asked = score(scorer, inputs, payload.params, time.monotonic() + 30, "m/1")
+    if scorer.loop is None:
+        return asyncio.run(asked)
+    return asyncio.run_coroutine_threadsafe(asked, scorer.loop).result(60)
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +122,7 @@ def test_a_model_that_does_not_predict_fails_its_smoke_request(
     wanted = deployment(project, "unusable")
     path = model_directory(project.workspace.store, wanted.model_id)
     scorer, _ = load(wanted, project.paths.database_url, path)
-    with pytest.raises(PredictionFailedError):
+    with pytest.raises(ModelFailedError, match="could not score"):
         smoke(scorer, wanted.model)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headrace.errors import HeadraceError
-from headrace.payloads.mlflow_json import MlflowJson
-from headrace.serving.edge import Guard
+from headrace.payloads.dialects import DIALECTS
+from headrace.serving.edge import EXCHANGE, Guard, respond, whole_body
 from headrace.serving.errors import HttpError, InternalError
 from headrace.serving.ground_truth import GroundTruth
 from headrace.serving.pages import make_pages
@@ -24,7 +24,6 @@ from headrace.serving.wire import read_body, send_answer, send_error
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from headrace.payloads.dialect import Dialect
     from headrace.serving.live import Live
     from headrace.serving.metrics import Metrics
     from headrace.settings import Secret
@@ -108,7 +107,7 @@ class _Scoring:
         if target is None:
             await self.pages(scope, receive, send)
         elif scope["method"] != "POST":
-            await send_error(send, HttpError(405, "Method Not Allowed"), _ALLOW)
+            await send_error(send, HttpError(405, "Method Not Allowed"), scope["path"], _ALLOW)
         else:
             await self._score(target, scope, receive, send)
 
@@ -120,44 +119,50 @@ class _Scoring:
 
     async def _score(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = time.monotonic()
+        exchange = scope.get(EXCHANGE)
         try:
-            try:
-                self.service.live.endpoint(target.endpoint)
-                headers = {
-                    name.decode("latin-1"): value.decode("latin-1")
-                    for name, value in scope["headers"]
-                }
-                body = await read_body(
-                    scope, receive, self.limits.body_bytes, self.limits.body_seconds
-                )
-            except HeadraceError as error:
-                self.service.refused(target.endpoint, error)
-                raise
-            answer = await self.service.answer(
-                Request(
-                    target.endpoint,
-                    _dialect(target.protocol, headers),
-                    body,
-                    headers,
-                    arrived,
-                    target.version,
-                )
-            )
+            request = await self._read(target, scope, receive, exchange, arrived)
+            answer = await self.service.answer(request)
         except HeadraceError as error:
-            await send_error(send, error)
+            await send_error(send, error, scope["path"])
         except Exception as error:
             # A defect of ours: the log gets its trace, the client neither that nor its words.
             log.exception("a request to score %s met a defect", target.endpoint)
-            await send_error(send, InternalError(type(error).__name__))
+            await send_error(send, InternalError(type(error).__name__), scope["path"])
         else:
-            if self.service.live.draining:
+            draining = self.service.live.draining
+            if draining:
                 answer.headers.append((b"connection", b"close"))
-            await send_answer(send, 200, answer.headers, answer.body)
+            if exchange is None or draining or exchange.flow.write_paused:
+                await send_answer(send, 200, answer.headers, answer.body)
+            else:
+                respond(exchange, answer.headers, answer.body)
 
+    async def _read(
+        self, target: Target, scope: Scope, receive: Receive, exchange: Any, arrived: float
+    ) -> Request:
+        """The request with its body.
 
-_INVOCATIONS: Final = MlflowJson()
-
-
-def _dialect(protocol: str, headers: Mapping[str, Any]) -> Dialect:  # noqa: ARG001
-    """The protocol that a path and a media type say."""
-    return _INVOCATIONS
+        Raises:
+            HeadraceError: it is refused, and counted with the endpoint.
+        """
+        limits = self.limits
+        try:
+            self.service.live.endpoint(target.endpoint)
+            body = None if exchange is None else whole_body(exchange)
+            if body is None or len(body) > limits.body_bytes:
+                body = await read_body(scope, receive, limits.body_bytes, limits.body_seconds)
+        except HeadraceError as error:
+            self.service.refused(target.endpoint, error)
+            raise
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        return Request(
+            target.endpoint,
+            DIALECTS[target.protocol],
+            body,
+            headers,
+            arrived,
+            target.version,
+        )

@@ -100,6 +100,22 @@ class VersionNotLiveError(HeadraceError):
         )
 
 
+class DeploymentNotLiveError(HeadraceError):
+    """A header asks for a deployment that the endpoint does not have."""
+
+    code = "deployment_not_live"
+    status = 404
+
+    def __init__(self, endpoint: str, colour: str, live: Sequence[str]) -> None:
+        self.endpoint, self.colour = endpoint, colour
+        super().__init__(
+            f'Deployment "{colour}" is not live.',
+            where=f"endpoint {endpoint}",
+            why=f"live are {', '.join(live)}" if live else "none is loaded",
+            next="leave the header azureml-model-deployment out",
+        )
+
+
 class BodyTooLargeError(HeadraceError):
     """The body exceeds the limit."""
 

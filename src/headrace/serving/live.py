@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
 from headrace.endpoints.observations import Observations
 from headrace.endpoints.routing import Router, other
-from headrace.serving.errors import VersionNotLiveError
+from headrace.serving.errors import DeploymentNotLiveError, VersionNotLiveError
 
 if TYPE_CHECKING:
     from headrace.endpoints.records import Deployment, EndpointRecord
@@ -24,15 +25,32 @@ class LiveDeployment:
         scorer: its model.
         observations: what it has shown, for the rules of its rollout.
         busy: requests that it is answering. The event loop alone writes it.
+        headers: of each answer, naming the version.
+        logged: what the request log keeps of it with each answer.
     """
 
-    __slots__ = ("busy", "observations", "record", "scorer")
+    __slots__ = ("busy", "headers", "logged", "observations", "record", "scorer")
 
     def __init__(self, record: Deployment, scorer: Scorer) -> None:
         self.record = record
         self.scorer = scorer
         self.observations = Observations()
         self.busy = 0
+        self.headers: tuple[tuple[bytes, bytes], ...] = (
+            (b"x-headrace-model", quote(record.model_name, safe=" /:@._-").encode()),
+            (b"x-headrace-model-version", b"%d" % record.model_version),
+            (b"x-headrace-deployment", record.colour.encode()),
+        )
+        self.logged: Mapping[str, Any] = {
+            "kind": "served",
+            "endpoint": record.endpoint,
+            "deployment": record.id,
+            "colour": record.colour,
+            "model_name": record.model_name,
+            "model_version": record.model_version,
+            "model_id": record.model_id,
+            "status": 200,
+        }
 
     @property
     def idle(self) -> bool:
@@ -53,21 +71,14 @@ class LiveEndpoint:
     loaded: Mapping[str, LiveDeployment] = field(default_factory=dict)
     problem: str | None = None
 
-    def route(self, key: str | None, version: int | None = None) -> LiveDeployment:
+    def route(self, key: str | None) -> LiveDeployment:
         """The deployment that answers a request with this key, or without one.
 
         Where the chosen colour is not loaded, as after a restart, the other answers.
 
-        Args:
-            key: keeps a caller on one deployment.
-            version: of the model, where the caller asks for one.
-
         Raises:
             NoLiveDeploymentError: neither is loaded.
-            VersionNotLiveError: the endpoint serves other versions.
         """
-        if version is not None:
-            return self._of_version(version)
         if self.router is None:
             raise NoLiveDeploymentError(self.record.name, self.reason())
         colour = self.router.route(key)
@@ -91,12 +102,28 @@ class LiveEndpoint:
             raise NoLiveDeploymentError(self.record.name, self.reason())
         return loaded[colour]
 
-    def _of_version(self, version: int) -> LiveDeployment:
+    def of_version(self, version: int) -> LiveDeployment:
+        """The deployment of a version of the model, past the split of the traffic.
+
+        Raises:
+            VersionNotLiveError: the endpoint serves other versions.
+        """
         for deployment in self.loaded.values():
             if deployment.record.model_version == version:
                 return deployment
         served = sorted(d.record.model_version for d in self.loaded.values())
         raise VersionNotLiveError(self.record.name, version, served)
+
+    def of_colour(self, colour: str) -> LiveDeployment:
+        """The deployment of a colour, past the split of the traffic.
+
+        Raises:
+            DeploymentNotLiveError: there is none, or it is not loaded.
+        """
+        found = self.loaded.get(colour)
+        if found is None:
+            raise DeploymentNotLiveError(self.record.name, colour, sorted(self.loaded))
+        return found
 
     def reason(self) -> str:
         """Why nothing answers."""

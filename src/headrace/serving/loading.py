@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
-import inspect
 import json
 import logging
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from headrace.environments import ensure, lock_of
+from headrace.errors import HeadraceError
 from headrace.kernels.runtime import Kernel, UnusableKernelError
-from headrace.payloads.answer import Answers
 from headrace.payloads.errors import ModelNotServableError
 from headrace.payloads.signature import Signature
-from headrace.serving.scorer import KernelScorer, Scorer, reason_of
+from headrace.serving.scorer import KernelScorer, Scorer, WorkerScorer
+from headrace.workers import WorkerPool, WorkerSpec
 
 if TYPE_CHECKING:
-    import asyncio
-
     from headrace.endpoints.records import Deployment
-    from headrace.payloads.inputs import Inputs
+    from headrace.serving.live import Live
     from headrace.serving.pool import ThreadPool
 
 log = logging.getLogger(__name__)
@@ -43,13 +44,24 @@ class Loader:
     """Loads models in the reconciler's thread.
 
     Args:
+        live: what is being served; tells the bounds of an endpoint's workers.
         pool: threads for large requests of kernels.
+        directory: for the temporary files of workers.
         loop: the event loop that answers requests.
     """
 
-    def __init__(self, pool: ThreadPool, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        live: Live,
+        pool: ThreadPool,
+        directory: Path,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.live = live
         self.pool = pool
+        self.directory = directory
         self.loop = loop
+        self._pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
     def __call__(
         self, deployment: Deployment, tracking_uri: str, known: Path | None
@@ -81,56 +93,37 @@ class Loader:
             return self._worker(deployment, path, signature, example), path
         return KernelScorer(kernel, signature, example, self.pool), path
 
+    async def close(self) -> None:
+        """End all workers, in their event loop."""
+        await asyncio.gather(*(pool.close() for pool in list(self._pools)))
+
     def _worker(
         self, deployment: Deployment, path: Path, signature: Signature, example: bytes
     ) -> Scorer:
+        """Workers that have loaded the model.
+
+        Raises:
+            ModelNotServableError: its environment cannot be built, or it does not load there.
+        """
+        if self.loop is None:
+            raise RuntimeError("workers need the event loop that answers requests")
         try:
-            from mlflow.pyfunc import load_model
-
-            model = load_model(str(path))
-        except Exception as error:
-            # The model's own code runs here, and MLflow raises anything.
+            environment = ensure(lock_of(path))
+            pool = WorkerPool(
+                path, environment, self._spec(deployment), self.directory, deployment.model
+            )
+            started = asyncio.run_coroutine_threadsafe(pool.start(), self.loop)
+            started.result()
+            self._pools.add(pool)
+        except HeadraceError as error:
             raise ModelNotServableError(
-                deployment.model, f"it does not load: {reason_of(error)}", "headrace doctor"
+                deployment.model, f"{error.what} {error.why or ''}".strip(), error.next
             ) from error
-        return PyfuncScorer(model, signature, example, self.pool)
+        return WorkerScorer(pool, signature, example, self.loop)
 
-
-class PyfuncScorer:
-    """An MLflow model of any flavor, in a thread of this process."""
-
-    kind: Literal["worker"] = "worker"
-    loop = None
-
-    def __init__(self, model: Any, signature: Signature, example: bytes, pool: ThreadPool) -> None:
-        self._model = model
-        self.signature = signature
-        self._example = example
-        self._pool = pool
-        self._takes_params = "params" in inspect.signature(model.predict).parameters
-
-    def example(self) -> bytes:
-        """The logged example, or a row of neutral values."""
-        return self._example
-
-    async def predict(
-        self, inputs: Inputs, params: Mapping[str, Any] | None, deadline: float
-    ) -> Answers:
-        """What ``PyFuncModel.predict`` returns."""
-        return await self._pool.run(deadline, lambda: self._predict(inputs, params))
-
-    def _predict(self, inputs: Inputs, params: Mapping[str, Any] | None) -> Answers:
-        given = inputs.frame() if inputs.tensor is None else inputs.tensor
-        if params and self._takes_params:
-            return Answers.of(self._model.predict(given, params=dict(params)), inputs.rows)
-        return Answers.of(self._model.predict(given), inputs.rows)
-
-    def stats(self) -> Mapping[str, float]:
-        """None."""
-        return {}
-
-    def close(self) -> None:
-        """The memory goes with the last reference."""
+    def _spec(self, deployment: Deployment) -> WorkerSpec:
+        endpoint = self.live.endpoints.get(deployment.endpoint)
+        return endpoint.record.spec.workers if endpoint else WorkerSpec()
 
 
 def _described(deployment: Deployment, path: Path) -> Mapping[str, Any]:

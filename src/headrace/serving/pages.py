@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError
+from headrace.payloads.dialects import refusal
 from headrace.serving.errors import HttpError, InternalError
 from headrace.serving.protocols import protocol_routes
 from headrace.serving.wire import error_headers
@@ -40,6 +41,7 @@ def make_pages(live: Live, metrics: Metrics, truth: GroundTruth) -> ASGIApp:
             Route("/endpoints", pages.list, methods=["GET"]),
             Route("/endpoints/{name}", pages.describe, methods=["GET"]),
             Route("/endpoints/{name}/ground-truth", truth.post, methods=["POST"]),
+            *protocol_routes(live),
         ],
         exception_handlers={
             HeadraceError: _answer_error,
@@ -113,26 +115,29 @@ def _json(body: dict[str, Any], status: int = 200) -> Response:
     return JSONResponse(body, status_code=status)
 
 
-def _error(error: HeadraceError) -> Response:
-    response = _json(error.as_json(), error.status)
+def _error(request: Request, error: HeadraceError) -> Response:
+    from starlette.responses import Response
+
+    body = refusal(request.url.path, error)
+    response = Response(body, error.status, media_type="application/json")
     for name, value in error_headers(error):
         response.headers[name.decode()] = value.decode()
     return response
 
 
-async def _answer_error(_: Request, error: Exception) -> Response:
+async def _answer_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HeadraceError):
         raise error
-    return _error(error)
+    return _error(request, error)
 
 
-async def _answer_http_error(_: Request, error: Exception) -> Response:
+async def _answer_http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 400)
-    response = _error(HttpError(status, str(getattr(error, "detail", error))))
+    response = _error(request, HttpError(status, str(getattr(error, "detail", error))))
     response.headers.update(getattr(error, "headers", None) or {})
     return response
 
 
-async def _answer_defect(_: Request, error: Exception) -> Response:
+async def _answer_defect(request: Request, error: Exception) -> Response:
     # A defect of ours: the server logs it with its trace, the client gets neither.
-    return _error(InternalError(type(error).__name__))
+    return _error(request, InternalError(type(error).__name__))

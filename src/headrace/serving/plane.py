@@ -23,6 +23,7 @@ from typing import Any, Final
 from headrace.clock import iso, now
 from headrace.endpoints.address import PlaneInfo, bind, url_of, write_plane
 from headrace.errors import HeadraceError
+from headrace.requestlog.process import left_in
 from headrace.requestlog.spool import SpoolWriter, keep_rotating
 from headrace.serving.app import Limits, make_app
 from headrace.serving.edge import protocol_class
@@ -30,6 +31,7 @@ from headrace.serving.errors import TokenUnreadableError
 from headrace.serving.live import Live
 from headrace.serving.loading import Loader
 from headrace.serving.metrics import Metrics
+from headrace.serving.mirror import Mirror
 from headrace.serving.pool import ThreadPool
 from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
@@ -69,9 +71,10 @@ class Plane:
         self.live = Live()
         self.spool = SpoolWriter(paths.spool)
         self.pool = ThreadPool(min(4, os.cpu_count() or 1), 256, self.limits.deadline_seconds)
-        self.metrics = Metrics(self.live)
-        self.loader = Loader(self.pool)
-        self.reconciler = Reconciler(paths, self.live, self.loader)
+        self.mirror = Mirror()
+        self.metrics = Metrics(self.live, self._gauges())
+        self.loader = Loader(self.live, self.pool, paths.temporary)
+        self.reconciler = Reconciler(paths, self.live, self.loader, self.mirror)
         self.status = 0
         self._stop = threading.Event()
         self._token = _token(paths)
@@ -99,13 +102,28 @@ class Plane:
         for thread in threads:
             thread.start()
         await self._server.serve(sockets=[self.listener])
+        self._stop.set()
+        await self.loader.close()
+
+    def _gauges(self) -> dict[str, tuple[str, Callable[[], float]]]:
+        return {
+            "headrace_thread_queue": (
+                "Large requests that wait for a thread.",
+                lambda: self.pool.queued,
+            ),
+            "headrace_spool_bytes": (
+                "Bytes of the request log that are not yet in Delta.",
+                lambda: left_in(self.paths.spool),
+            ),
+        }
 
     def _make_server(self) -> Any:
         import uvicorn
 
         plane = self
         deadline = self.limits.deadline_seconds
-        service = ScoringService(self.live, self.spool, self.pool, self.metrics, deadline)
+        mirror = self.reconciler.mirror
+        service = ScoringService(self.live, self.spool, self.pool, self.metrics, deadline, mirror)
 
         class Server(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -129,6 +147,7 @@ class Plane:
                 loop="auto",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=math.ceil(deadline) + 2,

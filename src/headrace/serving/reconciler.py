@@ -1,6 +1,6 @@
 """Makes the plane what the database says: loads models, makes the steps of rollouts, retires.
 
-The database is polled a few times a second by the endpoints' revision numbers. While it is locked
+The database is polled ten times a second by the endpoints' revision numbers. While it is locked
 or away, the plane goes on with what it knows; at a start without it, with what the cache says.
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 5.0
 OPEN_SECONDS: Final = 2.0
 #: How long a deployment that gets no more requests is kept: one may have been routed to it just
@@ -108,8 +108,9 @@ class Reconciler:
         """One round: read, load, publish, move on. Never raises for a database that is away."""
         reachable = self._read()
         self._collect()
-        self._load_missing()
+        # Before loading: the loader looks up there how an endpoint's workers are bounded.
         self._publish()
+        self._load_missing()
         self._let_go()
         if reachable:
             self._database(self._move_on)

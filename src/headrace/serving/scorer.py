@@ -6,12 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from headrace.errors import HeadraceError
 from headrace.payloads.answer import Answers
 from headrace.payloads.codec import parse
 from headrace.serving.errors import PredictionFailedError
+from headrace.workers import kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.payloads.inputs import Inputs
     from headrace.payloads.signature import Signature
     from headrace.serving.pool import ThreadPool
+    from headrace.workers import Result, WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ async def score(
     try:
         return await scorer.predict(inputs, params, deadline)
     except HeadraceError:
+        # Of the plane or of workers, which word the model's failure themselves.
         raise
     except Exception as error:
         # A model is foreign code: whatever it raises concerns this request alone.
@@ -175,3 +179,68 @@ class KernelScorer:
 
     def close(self) -> None:
         """The memory goes with the last reference."""
+
+
+class WorkerScorer:
+    """Processes of the model's own environment.
+
+    Args:
+        pool: has started.
+        signature: the model's inputs.
+        example: a JSON request for the smoke test.
+        loop: the event loop of the pool.
+    """
+
+    kind: Literal["worker"] = "worker"
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        signature: Signature,
+        example: bytes,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.signature = signature
+        self.loop = loop
+        self._pool = pool
+        self._example = example
+
+    def example(self) -> bytes:
+        """The logged example, or a row of neutral values."""
+        return self._example
+
+    async def predict(
+        self, inputs: Inputs, params: Mapping[str, Any] | None, deadline: float
+    ) -> Answers:
+        """What ``PyFuncModel.predict`` returns there."""
+        result = await self._pool.predict(inputs.arrow(), params, deadline)
+        return answers_of(result, inputs.rows)
+
+    def stats(self) -> Mapping[str, float]:
+        """Workers, those that start and are busy, queue, restarts, memory, median seconds."""
+        return {
+            name: float(value)
+            for name, value in asdict(self._pool.stats()).items()
+            if value is not None
+        }
+
+    def close(self) -> None:
+        """Answer what waits, and end the processes."""
+        asyncio.run_coroutine_threadsafe(self._pool.close(), self.loop)
+
+
+def answers_of(result: Result, rows: int) -> Answers:
+    """A worker's result as answers.
+
+    Raises:
+        ValueError: it is not one prediction a row.
+    """
+    import numpy as np
+
+    kind = kind_of(result)
+    if isinstance(result, list):
+        return Answers.of(result, rows)
+    if kind in ("vector", "matrix"):
+        columns = [result.column(name).to_numpy() for name in result.column_names]
+        return Answers.of(columns[0] if kind == "vector" else np.column_stack(columns), rows)
+    return Answers.of_table(result, rows)

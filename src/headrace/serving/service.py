@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
-
-import orjson
 
 from headrace.clock import iso, now
 from headrace.errors import HeadraceError
-from headrace.ids import new_id
+from headrace.ids import new_id, new_ids
 from headrace.payloads.dialect import AnswerContext, Dialect
 from headrace.serving.errors import DeadlineExceededError, RequestLogUnavailableError
-from headrace.serving.mirror import Mirror
 from headrace.serving.scorer import score
 
 if TYPE_CHECKING:
     from headrace.payloads.answer import Answers
+    from headrace.payloads.dialect import Encoded
     from headrace.payloads.inputs import Inputs
     from headrace.payloads.payload import Payload
     from headrace.requestlog.spool import SpoolWriter
     from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
     from headrace.serving.metrics import Metrics
+    from headrace.serving.mirror import Mirror
     from headrace.serving.pool import ThreadPool
 
 log = logging.getLogger(__name__)
 
-#: Larger bodies are read, checked and written in a thread, so that nobody waits for them.
+#: Larger requests are read, checked and written in a thread, so that nobody waits for them.
 INLINE_BYTES: Final = 32 * 1024
+INLINE_ROWS: Final = 128
+
+_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Request:
 
     Attributes:
         endpoint: the name in the path.
-        dialect: the protocol that the path and the media type say.
+        dialect: the protocol that the path says.
         body: within the limit.
         headers: names in lower case.
         arrived: when its head was there, on ``time.monotonic()``.
@@ -66,7 +67,7 @@ class Answer:
 
 @dataclass(slots=True)
 class _Work:
-    """A request between its steps."""
+    """A request between its steps; moments are on ``time.monotonic()``."""
 
     request: Request
     endpoint: LiveEndpoint
@@ -76,6 +77,7 @@ class _Work:
     key: str | None
     started: float
     decoded: float
+    predicted: float = 0.0
 
 
 class ScoringService:
@@ -86,8 +88,8 @@ class ScoringService:
         spool: where answers are logged.
         pool: threads for large requests.
         metrics: counts.
-        deadline: seconds from a request's arrival to its answer.
-        mirror: gets a copy of each request that was answered.
+        deadline: seconds from a request's body to its answer.
+        mirror: gets the requests that are answered.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class ScoringService:
         self.pool = pool
         self.metrics = metrics
         self.deadline = deadline
-        self.mirror = mirror or Mirror()
+        self.mirror = mirror
 
     async def answer(self, request: Request) -> Answer:
         """Score a request.
@@ -126,86 +128,114 @@ class ScoringService:
             finally:
                 deployment.busy -= 1
         except HeadraceError as error:
-            self._count_failure(request.endpoint, deployment, error)
+            self.refused(request.endpoint, error, deployment)
             raise
 
-    def refused(self, endpoint: str, error: HeadraceError) -> None:
-        """Count a request that was refused before its body was read."""
-        self._count_failure(endpoint, None, error)
+    async def _score(self, work: _Work, deadline: float) -> Answer:
+        deployment, inputs = work.deployment, work.inputs
+        params = work.payload.params
+        answers = await score(deployment.scorer, inputs, params, deadline, deployment.record.model)
+        work.predicted = time.monotonic()
+        if work.predicted > deadline:
+            raise DeadlineExceededError(self.deadline)
+        if len(work.request.body) <= INLINE_BYTES and inputs.rows <= INLINE_ROWS:
+            answer = self._finish(work, answers)
+        else:
+            # Not given up at the deadline: what is logged is answered.
+            answer = await self.pool.finish(lambda: self._finish(work, answers))
+        seconds = time.monotonic() - work.request.arrived
+        record = deployment.record
+        deployment.observations.answered(seconds)
+        self.metrics.answered(record.endpoint, record.id, seconds, inputs.rows)
+        if self.mirror is not None and self.mirror.targets:
+            self.mirror.offer(record.endpoint, deployment, work.payload, inputs, answers)
+        return answer
 
     def _prepare(self, request: Request) -> _Work:
         started = time.monotonic()
         endpoint = self.live.endpoint(request.endpoint)
-        payload = request.dialect.decode(
-            request.body, request.headers, endpoint.current().scorer.signature
-        )
-        key = request.headers.get("x-headrace-key") or payload.key(0, endpoint.record.key)
-        deployment = endpoint.route(key, request.version)
+        current = endpoint.current()
+        headers = request.headers
+        payload = request.dialect.decode(request.body, headers, current.scorer.signature)
+        key = headers.get("x-headrace-key") or payload.key(0, endpoint.record.key)
+        if request.version is not None:
+            deployment = endpoint.of_version(request.version)
+        elif "azureml-model-deployment" in headers:
+            deployment = endpoint.of_colour(headers["azureml-model-deployment"])
+        else:
+            deployment = endpoint.route(key)
         try:
             inputs = deployment.scorer.signature.typed(payload)
         except HeadraceError as error:
-            _tell(error, deployment)
+            # So that it is counted with the deployment.
+            error.deployment = deployment.record.id  # type: ignore[attr-defined]
             raise
         return _Work(request, endpoint, deployment, payload, inputs, key, started, time.monotonic())
 
-    async def _score(self, work: _Work, deadline: float) -> Answer:
-        deployment = work.deployment
-        answers = await score(
-            deployment.scorer, work.inputs, work.payload.params, deadline, deployment.record.model
-        )
-        predicted = time.monotonic()
-        if predicted > deadline:
-            raise DeadlineExceededError(self.deadline)
-        if len(work.request.body) <= INLINE_BYTES and answers.rows <= 256:
-            answer = self._finish(work, answers, predicted)
-        else:
-            # Not given up at the deadline: what is logged is answered.
-            answer = await self.pool.finish(lambda: self._finish(work, answers, predicted))
-        seconds = time.monotonic() - work.request.arrived
-        deployment.observations.answered(seconds)
+    def _finish(self, work: _Work, answers: Answers) -> Answer:
+        deployment, request = work.deployment, work.request
         record = deployment.record
-        self.metrics.answered(record.endpoint, record.id, seconds, answers.rows)
-        self.mirror.offer(record.endpoint, deployment, work.payload, work.inputs, answers)
-        return answer
-
-    def _finish(self, work: _Work, answers: Answers, predicted: float) -> Answer:
-        record = work.deployment.record
         request_id = new_id("req")
-        ids = [new_id("pred") for _ in range(answers.rows)]
+        ids = new_ids("pred", answers.rows)
         context = AnswerContext(
-            request_id,
-            ids,
-            record.model_name,
-            record.model_version,
-            work.request.headers.get("accept"),
+            *(request_id, ids, record.model_name, record.model_version),
+            *(request.headers.get("accept"), request.endpoint),
         )
-        encoded = work.request.dialect.encode(work.payload, answers, context)
-        logged = _record(work, answers, request_id, ids)
+        encoded = request.dialect.encode(work.payload, answers, context)
         encoded_at = time.monotonic()
-        try:
-            self.spool.append(logged)
-        except OSError as error:
-            raise RequestLogUnavailableError(error.strerror or str(error)) from error
-        timing = _timing(work, predicted, encoded_at, time.monotonic())
+        self._log(work, answers, request_id, ids)
         headers = [
             (b"content-type", encoded.content_type.encode("latin-1")),
             (b"content-length", b"%d" % len(encoded.body)),
             (b"x-headrace-request-id", request_id.encode()),
-            *_named(work.deployment),
-            (b"server-timing", timing),
+            *deployment.headers,
+            (b"server-timing", _timing(work, encoded_at, time.monotonic())),
         ]
         if ids:
             headers.append((b"x-headrace-prediction-id", ids[0].encode()))
-        headers.extend(
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in encoded.headers.items()
-        )
+        if encoded.headers:
+            headers += _safe(encoded)
         return Answer(encoded.body, headers)
 
-    def _count_failure(
-        self, endpoint: str, deployment: LiveDeployment | None, error: HeadraceError
+    def _log(self, work: _Work, answers: Answers, request_id: str, ids: list[str]) -> None:
+        """Append an answer to the spool, as far as the endpoint's policy keeps it.
+
+        Raises:
+            RequestLogUnavailableError: it cannot be written.
+        """
+        payload = work.payload
+        spec = work.endpoint.record.spec
+        key_columns = spec.key
+        rows = zip(ids, answers.values(), answers.scores(), strict=True)
+        record: Mapping[str, Any] = {
+            **work.deployment.logged,
+            "request_id": request_id,
+            "at": iso(now()),
+            "latency_ms": round((time.monotonic() - work.request.arrived) * 1000, 3),
+            "params": payload.params or None,
+            "rows": [
+                {
+                    "id": identifier,
+                    "key": (payload.key(at, key_columns) if key_columns else None) or work.key,
+                    "inputs": payload.record(at),
+                    "output": output,
+                    "score": found,
+                }
+                for at, (identifier, output, found) in enumerate(rows)
+            ],
+        }
+        policy = spec.log
+        if not policy.keeps_everything:
+            record = policy.apply(record, key_columns)
+        try:
+            self.spool.append(record)
+        except OSError as error:
+            raise RequestLogUnavailableError(error.strerror or str(error)) from error
+
+    def refused(
+        self, endpoint: str, error: HeadraceError, deployment: LiveDeployment | None = None
     ) -> None:
-        """Count a request that was refused; its payload is not kept."""
+        """Count a request that was not answered; its payload is not kept."""
         identifier = deployment.record.id if deployment else getattr(error, "deployment", "")
         if endpoint not in self.live.endpoints:
             self.metrics.refused("", "", error.status, error.code)
@@ -233,64 +263,20 @@ def is_failure(error: HeadraceError) -> bool:
     return error.status >= 500 or error.code in ("prediction_failed", "overloaded")
 
 
-def _tell(error: HeadraceError, deployment: LiveDeployment) -> None:
-    """Let an error carry the deployment, so that it is counted with it."""
-    error.deployment = deployment.record.id  # type: ignore[attr-defined]
-
-
-def _named(deployment: LiveDeployment) -> list[tuple[bytes, bytes]]:
-    record = deployment.record
-    return [
-        (b"x-headrace-model", quote(record.model_name, safe=" /:@._-").encode()),
-        (b"x-headrace-model-version", b"%d" % record.model_version),
-        (b"x-headrace-deployment", record.colour.encode()),
-    ]
-
-
-def _timing(work: _Work, predicted: float, encoded: float, logged: float) -> bytes:
+def _timing(work: _Work, encoded: float, logged: float) -> bytes:
     return b"queue;dur=%.3f, decode;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f, log;dur=%.3f" % (
         (work.started - work.request.arrived) * 1000,
         (work.decoded - work.started) * 1000,
-        (predicted - work.decoded) * 1000,
-        (encoded - predicted) * 1000,
+        (work.predicted - work.decoded) * 1000,
+        (encoded - work.predicted) * 1000,
         (logged - encoded) * 1000,
     )
 
 
-def _record(work: _Work, answers: Answers, request_id: str, ids: list[str]) -> dict[str, Any]:
-    """What the request log keeps of an answer."""
-    record = work.deployment.record
-    payload, key_columns = work.payload, work.endpoint.record.key
-    values, scores = answers.values(), answers.scores()
-    return {
-        "kind": "served",
-        "request_id": request_id,
-        "endpoint": record.endpoint,
-        "deployment": record.id,
-        "colour": record.colour,
-        "model_name": record.model_name,
-        "model_version": record.model_version,
-        "model_id": record.model_id,
-        "at": iso(now()),
-        "latency_ms": round((time.monotonic() - work.request.arrived) * 1000, 3),
-        "status": 200,
-        "params": _dumps(payload.params) if payload.params else None,
-        "rows": [
-            {
-                "id": ids[row],
-                "key": payload.key(row, key_columns) or work.key,
-                "request": _dumps(payload.record(row)),
-                "prediction": _dumps(values[row]),
-                "score": scores[row],
-            }
-            for row in range(answers.rows)
-        ],
-    }
-
-
-def _dumps(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        # A whole number beyond 64 bits.
-        return json.dumps(value, separators=(",", ":"))
+def _safe(encoded: Encoded) -> list[tuple[bytes, bytes]]:
+    """The dialect's own headers, which may repeat what the client said, without what is none."""
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in encoded.headers.items()
+    ]
+    return [(name, value) for name, value in headers if not _UNSAFE.search(value)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from headrace.payloads.dialects import refusal
 from headrace.payloads.errors import MalformedRequestError
 from headrace.serving.errors import BodyTooLargeError, SlowRequestError
 
@@ -64,9 +64,9 @@ async def send_answer(send: Send, status: int, headers: Headers, body: bytes) ->
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: HeadraceError, extra: Headers = ()) -> None:
-    """The one shape of an error, with the headers its status asks for."""
-    body = json.dumps(error.as_json()).encode()
+async def send_error(send: Send, error: HeadraceError, path: str, extra: Headers = ()) -> None:
+    """An error in the shape of the path's protocol, with the headers its status asks for."""
+    body = refusal(path, error)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
