@@ -1,7 +1,8 @@
 """The shipper's process. It runs beside the scoring plane, so that neither waits for the other.
 
-The supervisor starts it with one end of a control socket. SIGTERM ends it after a last round;
-so does the other end's closing, once no plane writes to the spool any more.
+The supervisor starts it with one end of a control socket. When the other end is closed, whether
+the supervisor is ending or has been killed, the shipper waits for the plane to drain, ships what
+it has left, and ends. SIGTERM ends it after a last round, without regard to planes.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class ShipperProcess:
         self.paths = paths
         self.control = control
         self._stop = threading.Event()
-        self._abandoned = threading.Event()
+        self._ending = threading.Event()
         self._store: Store | None = None
         self._shipper: Shipper | None = None
         self._problem = ""
@@ -58,12 +59,10 @@ class ShipperProcess:
         signal.signal(signal.SIGTERM, self._told_to_stop)
         if self.control is not None:
             threading.Thread(target=self._await_supervisor, daemon=True).start()
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             self._round()
-            if self._abandoned.is_set():
-                self._await_planes()
-                break
-            self._stop.wait(SHIP_SECONDS)
+            self._ending.wait(SHIP_SECONDS)
+        self._await_planes()
         deadline = time.monotonic() + LAST_SECONDS
         while self._round() and time.monotonic() < deadline:
             pass
@@ -117,13 +116,14 @@ class ShipperProcess:
                 pass
         except OSError as error:
             log.info("lost the supervisor: %s", error)
-        self._abandoned.set()
+        self._ending.set()
         # Whatever a round is stuck in, nothing may outlive the supervisor for long.
         time.sleep(DRAIN_SECONDS + LAST_SECONDS)
         os._exit(1)
 
     def _told_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stop.set()
+        self._ending.set()
 
 
 def _living(spool: Path) -> bool:

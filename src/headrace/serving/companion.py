@@ -67,11 +67,11 @@ class Companion:
 
     def end(self) -> None:
         """Let it ship what the plane has left behind, and wait for it."""
-        child = self._child
-        if child is None:
+        child, control = self._child, self._control
+        if child is None or control is None:
             return
-        if child.poll() is None:
-            child.terminate()
+        # No signal: it would kill a process that is still starting.
+        control.close()
         try:
             child.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
