@@ -25,7 +25,10 @@ from headrace.endpoints.address import hold, release, write_plane
 from headrace.endpoints.observed import read_observed
 from headrace.payloads.codec import parse
 from headrace.registry import ModelVersion
+from headrace.serving import reconciler
+from headrace.workers.spec import WorkerSpec
 
+from .fakes import Adder
 from .worlds import World, adder, colours, settle, ticked
 from .worlds import world as world
 
@@ -244,6 +247,34 @@ def test_changed_rules_reach_the_plane_and_begin_with_no_evidence(world: World) 
     assert world.state(2) == "ready"
     rollout.show(failed=5)
     rollout.tick_until("failed")
+
+
+def test_changed_settings_of_workers_are_taken_while_the_old_ones_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Adder, "kind", "worker")
+    monkeypatch.setattr(reconciler, "GRACE_SECONDS", 0.0)
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    old = plane.live.endpoint("scores").loaded["blue"]
+    old.observations.answered(0.001)
+    plane.tick()
+    assert len(world.loader.calls) == 1
+    changed = world.spec().model_copy(update={"workers": WorkerSpec(max=4)})
+    deploy(world.workspace, changed, ModelVersion("model", 1, "m-1", None))
+
+    def taken() -> bool:
+        plane.tick()
+        return plane.live.endpoint("scores").loaded["blue"] is not old
+
+    assert plane.live.endpoint("scores").loaded["blue"] is old
+    eventually(taken)
+    eventually(lambda: ticked(plane) and adder(old).closed)
+    fresh = plane.live.endpoint("scores").loaded["blue"]
+    assert fresh.observations.evidence().answered == 1
+    assert len(world.loader.calls) == 2
+    assert world.state(1) == "ready"
 
 
 def test_a_rollback_by_hand_reaches_requests_at_the_next_look(world: World) -> None:

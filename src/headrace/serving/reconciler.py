@@ -40,6 +40,7 @@ from headrace.serving.scorer import Scorer, smoke
 
 if TYPE_CHECKING:
     from headrace.settings import Paths
+    from headrace.workers.spec import WorkerSpec
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Reconciler:
         self._loaded: dict[str, LiveDeployment] = {}
         self._loading: dict[str, Future[tuple[Scorer, Path]]] = {}
         self._not_before: dict[str, float] = {}
+        self._workers: dict[str, WorkerSpec] = {}
         self._models: dict[str, str] = {}
         self._problems: dict[str, str] = {}
         self._leaving: list[tuple[float, LiveDeployment]] = []
@@ -194,24 +196,32 @@ class Reconciler:
         wanted = [d for d in self._deployments() if d.state != "draining"]
         for deployment in sorted(wanted, key=lambda d: _FIRST[d.state]):
             identifier = deployment.id
-            if identifier in self._loaded or identifier in self._loading:
+            settings = self._records[deployment.endpoint].spec.workers
+            if identifier in self._loading or self._is_current(identifier, settings):
                 continue
             if self._not_before.get(identifier, 0.0) <= time.monotonic():
                 path = self._models.get(deployment.model_id)
+                self._workers[identifier] = settings
                 self._loading[identifier] = self._pool.submit(
                     self._load, deployment, Path(path) if path else None
                 )
 
+    def _is_current(self, deployment: str, settings: WorkerSpec) -> bool:
+        """Whether it is loaded, and its workers with the present settings."""
+        loaded = self._loaded.get(deployment)
+        if loaded is None:
+            return False
+        return loaded.scorer.kind == "kernel" or self._workers.get(deployment) == settings
+
     def _let_go(self) -> None:
         """Forget what is no longer deployed, and close its model after its last request."""
         active = {d.id for d in self._deployments()}
-        for known in (self._problems, self._not_before):
+        for known in (self._problems, self._not_before, self._workers):
             for identifier in known.keys() - active:
                 del known[identifier]
         self._rollouts.forget(active)
         for identifier in self._loaded.keys() - active:
-            leaves = time.monotonic() + GRACE_SECONDS
-            self._leaving.append((leaves, self._loaded.pop(identifier)))
+            self._dismiss(self._loaded.pop(identifier))
         kept = []
         for leaves, deployment in self._leaving:
             if deployment.idle and leaves <= time.monotonic():
@@ -219,6 +229,9 @@ class Reconciler:
             else:
                 kept.append((leaves, deployment))
         self._leaving = kept
+
+    def _dismiss(self, deployment: LiveDeployment) -> None:
+        self._leaving.append((time.monotonic() + GRACE_SECONDS, deployment))
 
     def _load(self, deployment: Deployment, known: Path | None) -> tuple[Scorer, Path]:
         """In the loader's thread."""
@@ -261,7 +274,12 @@ class Reconciler:
                 return False
         self._problems.pop(deployment.id, None)
         self._models[deployment.model_id] = str(path)
-        self._loaded[deployment.id] = LiveDeployment(deployment, scorer)
+        fresh = LiveDeployment(deployment, scorer)
+        before = self._loaded.get(deployment.id)
+        if before is not None:
+            fresh.observations = before.observations
+            self._dismiss(before)
+        self._loaded[deployment.id] = fresh
         self._database(self._read_database)
         self._write_cache()
         return True
