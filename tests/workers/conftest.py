@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import textwrap
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any
 import mlflow.pyfunc
 import pyarrow as pa
 import pytest
+from tests.environments.conftest import make_wheel, wheels
 
 from headrace.environments import Environment
 from headrace.workers import Result, WorkerPool, WorkerSpec
+
+__all__ = ["make_wheel", "wheels"]  # fixtures of the environments' tests
 
 LOADER = """
 import importlib.util
@@ -60,14 +64,17 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
         scratch.mkdir()
         (scratch / "tested_loader.py").write_text(LOADER)
         (scratch / "model.py").write_text(textwrap.dedent(code))
-        mlflow.pyfunc.save_model(
-            str(home),
-            loader_module="tested_loader",
-            data_path=str(scratch / "model.py"),
-            code_paths=[str(scratch / "tested_loader.py")],
-            pip_requirements=["mlflow"],
-            **options,
-        )
+        with warnings.catch_warnings():
+            # MLflow advises an input example for each signature.
+            warnings.filterwarnings("ignore", "(?s).*An input example was not provided")
+            mlflow.pyfunc.save_model(
+                str(home),
+                loader_module="tested_loader",
+                data_path=str(scratch / "model.py"),
+                code_paths=[str(scratch / "tested_loader.py")],
+                pip_requirements=["mlflow"],
+                **options,
+            )
         return home
 
     return make
@@ -82,13 +89,15 @@ def run_pool(tmp_path: Path) -> Callable[..., Any]:
         use: Callable[[WorkerPool], Coroutine[Any, Any, Any]],
         *,
         environment: Environment | None = None,
+        loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
         **spec: Any,
     ) -> Any:
         async def go() -> Any:
             async with started(model, tmp_path / "run", environment, **spec) as pool:
                 return await use(pool)
 
-        return asyncio.run(go())
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(go())
 
     return run
 
@@ -115,6 +124,14 @@ async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
             await asyncio.sleep(0.01)
 
 
-async def doubled(pool: WorkerPool, value: float = 1.0) -> Result:
-    """One request to the model that doubles."""
-    return await pool.predict(rows(value), None, soon())
+def values(result: Result) -> list[Any]:
+    """The only column of a result."""
+    assert isinstance(result, pa.Table)
+    (column,) = result.columns
+    listed: list[Any] = column.to_pylist()
+    return listed
+
+
+async def doubled(pool: WorkerPool, value: float = 1.0) -> list[Any]:
+    """The answer to one request of one row."""
+    return values(await pool.predict(rows(value), None, soon()))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import platform
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
-from tests.workers.conftest import rows, soon
+from tests.workers.conftest import doubled, rows, soon
 
+from headrace.environments import Lock, differences, ensure
 from headrace.workers import ModelFailedError, WorkerPool, kind_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 COUNTS = """
 import pandas as pd
@@ -58,3 +60,81 @@ def test_requests_that_come_together_share_a_call(
         [value**0.5 for value in range(50)]
     )
     assert max(each["shared"][0].as_py() for each in answers) > 1
+
+
+def test_a_pool_runs_on_the_loop_of_the_plane(
+    make_model: Callable[..., Path], run_pool: Callable[..., Any]
+) -> None:
+    import uvloop
+
+    async def use(pool: WorkerPool) -> list[Any]:
+        large = pa.table({"x": pa.array(np.arange(300_000.0))})
+        answer = await pool.predict(large, None, soon())
+        assert isinstance(answer, pa.Table)
+        assert answer.column(0).to_numpy()[-1] == 599_998
+        return list(await asyncio.gather(*(doubled(pool, float(each)) for each in range(20))))
+
+    answers = run_pool(make_model(), use, max=1, loop=uvloop.new_event_loop)
+    assert answers == [[each * 2.0] for each in range(20)]
+
+
+TINY = """
+import tiny
+
+
+class Model:
+    def predict(self, frame):
+        return [tiny.VERSION] * len(frame)
+"""
+
+
+def test_a_model_runs_with_the_libraries_of_its_own_environment(
+    make_model: Callable[..., Path],
+    run_pool: Callable[..., Any],
+    make_wheel: Callable[..., Path],
+) -> None:
+    make_wheel("tiny", "1.5")
+    lock = Lock(f"# Python {platform.python_version()}\n# complete\ntiny==1.5\n")
+    assert differences(lock) == ["tiny==1.5 is wanted, and is not installed"]
+    environment = ensure(lock)
+    # Without installing MLflow and pandas once more.
+    (home,) = environment.python.parent.parent.glob("lib/python*/site-packages")
+    (home / "here.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    async def use(pool: WorkerPool) -> Any:
+        (worker,) = pool._workers
+        running = Path(f"/proc/{worker.child.pid}/cmdline").read_text().split("\0")
+        assert running[0] == str(environment.python)
+        return await pool.predict(rows(1.0, 2.0), None, soon())
+
+    assert run_pool(make_model(TINY), use, environment=environment, max=1) == ["1.5", "1.5"]
+
+
+def test_a_model_runs_away_from_the_project_and_in_silence(
+    make_model: Callable[..., Path],
+    run_pool: Callable[..., Any],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code = """
+        import os
+        import sys
+        import tempfile
+
+
+        class Model:
+            def predict(self, frame):
+                print("printed", os.getcwd())
+                mode = oct(os.stat(tempfile.gettempdir()).st_mode & 0o777)
+                return [[os.getcwd(), tempfile.gettempdir(), mode, sys.path[0]]] * len(frame)
+    """
+
+    async def use(pool: WorkerPool) -> Any:
+        return await pool.predict(rows(1.0), None, soon())
+
+    ((home, temporary, mode, first),) = run_pool(make_model(code), use, max=1)
+    assert home == temporary
+    assert Path(home).is_relative_to(tmp_path / "run")
+    assert mode == "0o700"
+    assert "headrace/workers" not in first
+    assert "printed" not in "".join(capfd.readouterr())

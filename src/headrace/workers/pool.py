@@ -181,6 +181,11 @@ class WorkerPool:
             start_seconds=self._start_seconds,
         )
 
+    @property
+    def preloaded(self) -> bool:
+        """Whether the next worker is forked from a process with the libraries imported."""
+        return self._crew is not None and self._crew.preloaded
+
     async def close(self) -> None:
         """Take no more requests, answer those that wait, and end the workers."""
         if self._closing:
@@ -375,7 +380,7 @@ class WorkerPool:
         oldest = self._queue.oldest()
         age = now - oldest.arrived if oldest else 0.0
         wanted = self._scaling.wanted(
-            now, len(self._workers), self._starting, age, asked=oldest is not None
+            len(self._workers), self._starting, age, asked=oldest is not None
         )
         have = len(self._workers) + self._starting
         if have < wanted and now >= self._backoff.until and not self._starting:

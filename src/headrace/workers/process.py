@@ -102,7 +102,10 @@ def _watch(parent: int) -> None:
 
 def reason_of(error: BaseException) -> str:
     """The type and the first line of an error, of bounded length."""
-    lines = str(error).strip().splitlines()
+    said = str(error).strip()
+    if "Failed to enforce schema of data" in said:
+        said = said.rpartition("Error: ")[2]  # MLflow's begins with the rows
+    lines = said.splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
 

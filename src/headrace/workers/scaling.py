@@ -28,16 +28,14 @@ class Scaling:
         """Count the time that a request waited for a worker."""
         self._longest = max(self._longest, seconds)
 
-    def wanted(self, now: float, workers: int, starting: int, age: float, *, asked: bool) -> int:
+    def wanted(self, workers: int, starting: int, age: float, *, asked: bool) -> int:
         """The number of workers there should be.
 
         Args:
-            now: moment of this look.
             workers, starting: as there are.
             age: seconds that the oldest request has waited so far.
             asked: whether there is one.
         """
-        del now
         waited, self._longest = max(self._longest, age), 0.0
         self._over = self._over + 1 if waited > self._spec.queue_time.total_seconds() else 0
         least = max(self._spec.min, 1 if asked else 0)
