@@ -81,8 +81,15 @@ class Answers:
     def values(self) -> list[Any]:
         """A JSON value a row, as MLflow's scoring server gives it: an object for named outputs.
 
-        NaN and infinity are null.
+        NaN and infinity are null. The same list each time.
         """
+        listed: list[Any] | None = self.__dict__.get("_listed")
+        if listed is None:
+            # The answer and the log both want it.
+            listed = self.__dict__["_listed"] = self._list()
+        return listed
+
+    def _list(self) -> list[Any]:
         if self.columns is None:
             return [jsonable(value) for value in self.plain or ()]
         names = tuple(self.columns)

@@ -18,6 +18,10 @@ from headrace.payloads.payload import MISSING, ColumnPayload, Payload, RowPayloa
 
 FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 MAX_CELLS: Final = 5_000_000
+_SPLIT: Final = {"columns", "data", "index"}
+#: The columns of the latest request that had any: those of the next are mostly the same, and need
+#: no look. Replaced as a whole, so that threads may read it.
+_known: tuple[list[str] | None, tuple[str, ...]] = (None, ())
 _FIELDS: Final = {*FORMATS, "params", "client_request_id"}
 
 
@@ -36,6 +40,10 @@ def parse(body: bytes, content_type: str | None) -> Payload:
             f"the body is {kind_of(document)}, not an object",
             next=f"send an object with one of {', '.join(FORMATS)}",
         )
+    if len(document) == 1:
+        name, value = next(iter(document.items()))
+        if name in _PARSERS:
+            return _PARSERS[name](value, None)
     present = [name for name in FORMATS if name in document]
     if len(present) != 1:
         raise MalformedRequestError(
@@ -93,8 +101,8 @@ def _parse_split(value: Any, params: Mapping[str, Any] | None) -> Payload:
         raise MalformedRequestError(
             f"dataframe_split is {kind_of(value)}, not an object", where="dataframe_split"
         )
-    unknown = sorted(set(value) - {"columns", "data", "index"})
-    if "data" not in value or unknown:
+    if "data" not in value or not value.keys() <= _SPLIT:
+        unknown = sorted(value.keys() - _SPLIT)
         raise MalformedRequestError(
             f'unknown field "{unknown[0]}"' if unknown else "data is missing",
             where="dataframe_split",
@@ -121,15 +129,26 @@ def split_payload(
     if columns is None:
         _check_rows(data, len(data[0]) if data else 0)
         return RowPayload(name, None, data, params=params)
-    if type(columns) is not list or not set(map(type, columns)) <= {str, int}:
-        raise MalformedRequestError("columns is not a list of names", where=f"{name}.columns")
-    names = tuple(map(str, columns))
-    _check_columns(names)
+    names = _names(columns, name)
     _check_rows(data, len(names))
     index = value.get("index")
     if index is not None and (not isinstance(index, list) or len(index) != len(data)):
         raise MalformedRequestError("index has not one entry for each row", where=f"{name}.index")
     return RowPayload(name, names, data, params=params)
+
+
+def _names(columns: Any, name: str) -> tuple[str, ...]:
+    global _known
+    known = _known
+    if columns == known[0]:
+        return known[1]
+    if type(columns) is not list or not set(map(type, columns)) <= {str, int}:
+        raise MalformedRequestError("columns is not a list of names", where=f"{name}.columns")
+    names = tuple(map(str, columns))
+    _check_columns(names)
+    if set(map(type, columns)) == {str}:
+        _known = (columns, names)
+    return names
 
 
 def _parse_records(value: Any, params: Mapping[str, Any] | None) -> Payload:

@@ -139,12 +139,13 @@ def _read_parquet(body: bytes) -> pa.Table:
 
     from headrace.payloads.parquet_bounds import measure
 
+    rows, size = measure(body)
     source = pa.BufferReader(body)
-    with pq.ParquetFile(source, thrift_container_size_limit=1_000_000) as file:
-        check_schema(file.schema_arrow)
-        check_size(file.metadata.num_rows, len(file.schema_arrow), 0)
-        check_size(0, len(file.schema_arrow), measure(body, file.metadata))
-        texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
+    with pq.ParquetFile(source) as file:
+        schema = file.schema_arrow
+    check_schema(schema)
+    check_size(rows, len(schema), size)
+    texts = [field.name for field in schema if _is_text(field.type)]
     # As dictionaries, which a page of references to one long text would otherwise expand.
     with pq.ParquetFile(source, read_dictionary=texts) as file:
         return file.read(use_threads=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,31 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
+class Views(Mapping[str | int, "np.ndarray"]):
+    """The columns of a matrix by name, each made when it is asked for."""
+
+    __slots__ = ("_matrix", "_names")
+
+    def __init__(self, names: Sequence[str | int], matrix: np.ndarray) -> None:
+        self._names = names
+        self._matrix = matrix
+
+    def __getitem__(self, name: str | int) -> np.ndarray:
+        try:
+            at = self._names.index(name)
+        except ValueError:
+            raise KeyError(name) from None
+        column: np.ndarray = self._matrix[:, at]
+        return column
+
+    def __iter__(self) -> Iterator[str | int]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclass(slots=True)
 class Inputs:
     """What a model is given.
 

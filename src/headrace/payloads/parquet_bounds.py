@@ -1,8 +1,9 @@
 """What a Parquet file would expand to, added up from its page headers.
 
 The footer says how large each column is, but a reader allocates what the header of a page says,
-and the footer of a hostile file need not agree. Page headers are Thrift structs in the compact
-protocol (``PageHeader`` of ``parquet.thrift``).
+and the footer of a hostile file need not agree. Both are read here rather than by pyarrow, whose
+accessors of a damaged footer end the process (``FileMetaData`` and ``PageHeader`` of
+``parquet.thrift``).
 """
 
 from __future__ import annotations
@@ -10,62 +11,70 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from headrace.payloads.thrift import ThriftError, read_struct
+
 #: Encodings whose values are no longer than their page: plain, run lengths, dictionary indices,
 #: deltas of numbers and of lengths, split bytes. Prefixes (DELTA_BYTE_ARRAY) are not among them:
 #: each value repeats a part of the one before.
-_BOUNDED: Final = {0, 2, 3, 4, 5, 6, 8, 9}
-_STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _STRUCT = 0, 1, 2, 3, 7, 8, 12
-_MAX_HEADER: Final = 64
+_BOUNDED: Final = frozenset({0, 2, 3, 4, 5, 6, 8, 9})
+_MAX_FOOTER: Final = 2 * 1024 * 1024
 _MAX_PAGES: Final = 50_000
+_MAGIC: Final = b"PAR1"
 
 
-def measure(body: bytes, metadata: Any) -> int:
-    """Bytes of all pages when they are decompressed.
+def measure(body: bytes) -> tuple[int, int]:
+    """Rows, and bytes of all pages when they are decompressed.
 
     Args:
         body: the whole file.
-        metadata: its ``pyarrow.parquet.FileMetaData``.
 
     Raises:
-        ValueError: a page lies outside of the file, is damaged, or of an encoding that can
-            expand without bound.
+        ValueError: it is no Parquet file, a page lies outside of it, is damaged, or is of an
+            encoding that can expand without bound.
     """
-    if metadata.num_row_groups * metadata.num_columns > _MAX_PAGES:
-        raise ValueError(f"it has more than {_MAX_PAGES} pages")
-    total = pages = 0
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for column in range(row_group.num_columns):
-            chunk = row_group.column(column)
-            start = chunk.data_page_offset
-            if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-                start = min(start, chunk.dictionary_page_offset)
-            for size in _pages(body, start, chunk.total_compressed_size):
+    groups = _list(_footer(body), 4)
+    rows = total = pages = 0
+    for group in groups:
+        rows += _number(group, 3)
+        for chunk in _list(group, 1):
+            for size in _pages(body, chunk):
                 total += size
                 pages += 1
                 if pages > _MAX_PAGES:
                     raise ValueError(f"it has more than {_MAX_PAGES} pages")
-    return total
+    return rows, total
 
 
-def _pages(body: bytes, start: int, size: int) -> Iterator[int]:
+def _footer(body: bytes) -> dict[int, Any]:
+    if len(body) < 12 or not body.startswith(_MAGIC) or not body.endswith(_MAGIC):
+        raise ValueError("it does not begin and end with PAR1")
+    length = int.from_bytes(body[-8:-4], "little")
+    if length > len(body) - 12:
+        raise ValueError("its footer is longer than the file")
+    if length > _MAX_FOOTER:
+        raise ValueError(f"its footer has more than {_MAX_FOOTER} bytes")
+    footer, _ = read_struct(body[-8 - length : -8], 0)
+    if footer.get(3) != sum(_number(group, 3) for group in _list(footer, 4)):
+        raise ValueError("its row groups have not the rows of the file")
+    return footer
+
+
+def _pages(body: bytes, chunk: dict[int, Any]) -> Iterator[int]:
     """The uncompressed bytes of each page of a column chunk."""
+    meta = chunk.get(3)
+    if not isinstance(meta, dict) or 1 in chunk:
+        raise ValueError("a column is in another file")
+    start, size = _number(meta, 9), _number(meta, 7)
+    if meta.get(11):  # the page of the dictionary
+        start = min(start, _number(meta, 11))
     at, end = start, start + size
-    if start < 0 or size < 0 or end > len(body):
+    if end > len(body):
         raise ValueError("a column lies outside of the file")
     while at < end:
-        try:
-            header, at = _struct(body, at, 0)
-        except (IndexError, UnicodeDecodeError):
-            raise ValueError("the header of a page is damaged") from None
-        uncompressed, compressed = header.get(2), header.get(3)
-        if not isinstance(uncompressed, int) or not isinstance(compressed, int):
-            raise ValueError("a page has no size")
-        if uncompressed < 0 or compressed < 0:
-            raise ValueError("a page has a negative size")
+        header, at = read_struct(body, at)
         _check_encoding(header)
-        yield uncompressed
-        at += compressed
+        yield _number(header, 2)
+        at += _number(header, 3)
 
 
 def _check_encoding(header: dict[int, Any]) -> None:
@@ -76,57 +85,15 @@ def _check_encoding(header: dict[int, Any]) -> None:
             raise ValueError("a page has an encoding that is not read")
 
 
-def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    if depth > 8:
-        raise IndexError("nested too deep")
-    fields: dict[int, Any] = {}
-    number = 0
-    while True:
-        head = data[at]
-        at += 1
-        kind = head & 0x0F
-        if kind == _STOP:
-            return fields, at
-        if head >> 4:
-            number += head >> 4
-        else:
-            number, at = _zigzag(data, at)
-        if len(fields) > _MAX_HEADER:
-            raise IndexError("too many fields")
-        fields[number], at = _value(data, at, kind, depth)
+def _number(fields: dict[int, Any], number: int) -> int:
+    value = fields.get(number)
+    if type(value) is not int or value < 0:
+        raise ThriftError(f"field {number} is no size")
+    return value
 
 
-def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind in (_TRUE, _FALSE):
-        return kind == _TRUE, at
-    if kind == _BYTE:
-        return data[at], at + 1
-    if kind in (4, 5, 6):
-        return _zigzag(data, at)
-    if kind == _DOUBLE:
-        return None, at + 8
-    if kind == _BINARY:
-        length, at = _varint(data, at)
-        return None, at + length
-    if kind == _STRUCT:
-        return _struct(data, at, depth + 1)
-    # Page headers hold no lists, sets or maps.
-    raise IndexError("an unknown type")
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise IndexError("a number too long")
-
-
-def _zigzag(data: bytes, at: int) -> tuple[int, int]:
-    value, at = _varint(data, at)
-    return (value >> 1) ^ -(value & 1), at
+def _list(fields: dict[int, Any], number: int) -> list[dict[int, Any]]:
+    value = fields.get(number, [])
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise ThriftError(f"field {number} is no list")
+    return value

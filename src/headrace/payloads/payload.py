@@ -81,7 +81,7 @@ class Payload(ABC):
         return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RowPayload(Payload):
     """Rows of values, each in the order of ``columns``; a value that is absent is ``MISSING``."""
 
@@ -105,6 +105,12 @@ class RowPayload(Payload):
 
     def width(self, row: int) -> int:
         return len(self.rows[row])
+
+    def record(self, row: int) -> dict[str, Any]:
+        values = self.rows[row]
+        if self.columns is None or MISSING in values:
+            return Payload.record(self, row)
+        return dict(zip(self.columns, values, strict=True))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.payloads.casts import cast_array
 from headrace.payloads.errors import InvalidInputError, ModelNotServableError
-from headrace.payloads.inputs import Inputs
+from headrace.payloads.inputs import Inputs, Views
 from headrace.payloads.payload import MISSING, ColumnPayload, RowPayload
 from headrace.payloads.values import TYPES, column_of
 
@@ -164,8 +164,7 @@ class Signature:
         if self._all_double and not payload.text and None not in places:
             matrix = _matrix(payload, places)
             if matrix is not None:
-                columns = dict(zip(self._names, matrix.T, strict=True))
-                return Inputs(len(matrix), columns, matrix=matrix)
+                return Inputs(len(matrix), Views(self._names, matrix), matrix=matrix)
         return Inputs(payload.rows_count, self._columns(payload, places))
 
     @cached_property
