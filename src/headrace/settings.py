@@ -57,6 +57,12 @@ SETTINGS: Final = {
             "~/.cache/headrace/environments",
             "Where environments that uv built are kept, one a lock.",
         ),
+        Setting(
+            "HEADRACE_TLS_CERT",
+            "",
+            "Certificate chain (PEM) to serve https with; relative to the project.",
+        ),
+        Setting("HEADRACE_TLS_KEY", "", "Private key (PEM) of HEADRACE_TLS_CERT."),
         Setting("HEADRACE_LOG", "warning", "Level of the log on standard error."),
         Setting("HEADRACE_LOG_FORMAT", "text", "Lines of the log: text, or json."),
     )

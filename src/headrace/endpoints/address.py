@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.endpoints.errors import AddressUnavailableError, PlaneRunningError, PortInUseError
+from headrace.settings import setting
 
 if TYPE_CHECKING:
     from headrace.settings import Paths
@@ -60,9 +61,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The address of a listening socket as a URL."""
+    """The address of a listening socket as a URL: https with a certificate in the settings."""
+    scheme = "https" if setting("HEADRACE_TLS_CERT") else "http"
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def write_plane(paths: Paths, info: PlaneInfo) -> None:

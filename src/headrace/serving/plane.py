@@ -35,6 +35,7 @@ from headrace.serving.mirror import Mirror
 from headrace.serving.pool import ThreadPool
 from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
+from headrace.serving.tls import Certificate
 from headrace.settings import Paths, Secret, read_token
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,9 @@ DRAIN_SECONDS: Final = 35
 #: While draining, how long connections are still answered and told to close before the idle ones
 #: are closed: a client that sends its next request just then is answered.
 NOTICE_SECONDS: Final = 0.5
+#: A new process takes its first connection once what it serves is loaded, at the latest after
+#: this: until then connections wait in the queue of the listening socket, and are not refused.
+ACCEPT_SECONDS: Final = 10.0
 #: Exit status for a cause that a restart cannot mend.
 FATAL: Final = 2
 
@@ -78,6 +82,7 @@ class Plane:
         self.status = 0
         self._stop = threading.Event()
         self._token = _token(paths)
+        self._certificate = Certificate.from_settings(paths.root)
         self._server = self._make_server()
 
     def run(self) -> int:
@@ -101,6 +106,11 @@ class Plane:
         self.loader.loop = asyncio.get_running_loop()
         for thread in threads:
             thread.start()
+        latest = self.loader.loop.time() + ACCEPT_SECONDS
+        while not (self.live.ready or self._server.should_exit):
+            if self.loader.loop.time() > latest:
+                break
+            await asyncio.sleep(0.02)
         await self._server.serve(sockets=[self.listener])
         self._stop.set()
         await self.loader.close()
@@ -138,26 +148,30 @@ class Plane:
                     await asyncio.sleep(NOTICE_SECONDS)
                 await super().shutdown(sockets)
 
-        return Server(
-            uvicorn.Config(
-                make_app(self.live, service, self.metrics, lambda: self._token, self.limits),
-                http=protocol_class(),
-                ws="none",
-                lifespan="off",
-                loop="auto",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_keep_alive=30,
-                timeout_graceful_shutdown=math.ceil(deadline) + 2,
-            )
+        config = uvicorn.Config(
+            make_app(self.live, service, self.metrics, lambda: self._token, self.limits),
+            http=protocol_class(),
+            ws="none",
+            lifespan="off",
+            loop="auto",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=math.ceil(deadline) + 2,
         )
+        config.load()
+        if self._certificate is not None:
+            config.ssl = self._certificate.context
+        return Server(config)
 
     def _reconcile(self) -> None:
         announced = False
         while not self._stop.wait(POLL_SECONDS if announced else POLL_SECONDS / 5):
             self._token = _token(self.paths, self._token)
+            if self._certificate is not None:
+                self._certificate.refresh()
             self.reconciler.tick()
             if self.live.ready and not announced:
                 announced = True
