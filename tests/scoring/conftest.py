@@ -102,7 +102,7 @@ def log_model(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
         expression: str,
         inputs: pd.DataFrame = INPUTS,
         outputs: Any = None,
-        signature: bool = True,
+        signature: bool | str = True,
     ) -> int:
         return log_pyfunc(
             workspace,
@@ -124,12 +124,11 @@ def log_pyfunc(
     expression: str,
     inputs: pd.DataFrame = INPUTS,
     outputs: Any = None,
-    signature: bool = True,
+    signature: bool | str = True,
 ) -> int:
     """Log a model from code and register it; its version."""
     workspace.mlflow()
     import mlflow
-    from mlflow.models import infer_signature
 
     mlflow.set_tracking_uri(workspace.tracking_uri)
     source.write_text(
@@ -144,11 +143,20 @@ def log_pyfunc(
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(source),
-            signature=infer_signature(inputs, outputs) if signature else None,
+            signature=_signature(inputs, outputs, signature),
             pip_requirements=["mlflow"],
             registered_model_name=name,
         )
     return int(logged.registered_model_version)
+
+
+def _signature(inputs: pd.DataFrame, outputs: Any, wanted: bool | str) -> Any:
+    """Of inputs and outputs, of the inputs alone where a text says so, or none."""
+    from mlflow.models import infer_signature
+
+    if not wanted:
+        return None
+    return infer_signature(inputs) if isinstance(wanted, str) else infer_signature(inputs, outputs)
 
 
 @pytest.fixture

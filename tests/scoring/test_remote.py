@@ -13,54 +13,16 @@ import pytest
 from headrace.scoring import scoring_freshness
 
 from .conftest import MLFLOW_WARNINGS, Scored, rows
+from .engines import CLIENT, serve
 
 pytestmark = [*MLFLOW_WARNINGS, pytest.mark.slow]
-
-# The server's process has the libraries and not this package.
-SERVER = """
-import sys
-
-
-class NoHeadrace:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "headrace":
-            raise ImportError(f"{name} is not installed here")
-
-
-sys.meta_path.insert(0, NoHeadrace())
-from pysail.spark import SparkConnectServer
-
-server = SparkConnectServer(ip="127.0.0.1", port=0)
-server.start(background=True)
-print(server.listening_address[1], flush=True)
-sys.stdin.read()
-"""
-
-CLIENT = """
-import sys
-from headrace.scoring import PredictionSpec, score
-from headrace.workspace import open_workspace
-
-done = score(open_workspace(), PredictionSpec.model_validate_json(sys.argv[1]))
-print("scored", done.scored, done.unchanged, done.mode)
-"""
 
 
 @pytest.fixture
 def engine_address(tmp_path: Path) -> Iterator[str]:
-    """The ``sc://`` address of a server process, which ends when its input is closed."""
-    script = tmp_path / "server.py"
-    script.write_text(SERVER)
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"RUST_LOG": "error"},
-    )
-    assert process.stdout is not None
-    yield f"sc://127.0.0.1:{int(process.stdout.readline())}"
-    process.communicate("", timeout=60)
+    """The ``sc://`` address of a server process."""
+    with serve(tmp_path) as address:
+        yield address
 
 
 def test_rows_are_scored_by_workers_that_lack_this_package(

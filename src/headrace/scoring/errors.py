@@ -162,6 +162,21 @@ class PredictionColumnsError(ScoringError):
         )
 
 
+class KernelTooLargeError(ScoringError):
+    """A kernel that cannot be sent along with the function that runs it."""
+
+    code = "kernel_too_large"
+
+    def __init__(self, table: str, model: str, size: int, limit: int) -> None:
+        self.table, self.model, self.size, self.limit = table, model, size, limit
+        super().__init__(
+            f"The kernel of {model} is too large for a remote engine.",
+            where=f"predictions {table}, unchanged",
+            why=f"it has {size / 2**20:,.0f} MiB, and {limit / 2**20:,.0f} MiB can be sent",
+            next=f"score it here: HEADRACE_ENGINE=sail headrace score {table}",
+        )
+
+
 class ScoringFailedError(ScoringError):
     """Reading, predicting or writing failed; the table is as it was."""
 

@@ -97,11 +97,21 @@ def load(path: str) -> Any:
     """The pyfunc model at ``path``, loaded once a process.
 
     ``path`` must hold one immutable model: the cache never looks again.
+
+    Raises:
+        FileNotFoundError: the worker does not see the project's directory.
     """
 
     def read() -> Any:
+        from pathlib import Path
+
         import mlflow.pyfunc
 
+        if not Path(path).is_dir():
+            raise FileNotFoundError(
+                f"the model's directory {path} is not there on the engine's worker: mount the "
+                "project's directory, or score with HEADRACE_ENGINE=sail"
+            )
         return mlflow.pyfunc.load_model(path)
 
     return _once(path, read)

@@ -112,7 +112,7 @@ def score(workspace: Workspace, spec: PredictionSpec, full: bool = False) -> Sco
 def _run(job: Job) -> store.Record:
     spark = job.workspace.spark()
     with (
-        choose(job.model, job.inputs) as chosen,
+        choose(job.model, job.inputs, job.record.table) as chosen,
         # The reads are recorded at the end, with the model, once the commit is there.
         job.workspace.engine.recording(kind="score", subject=job.record.table, persist=False),
     ):

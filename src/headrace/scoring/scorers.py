@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from headrace.scoring.crews import WorkerScorer, working
+from headrace.scoring.errors import KernelTooLargeError
+from headrace.scoring.layout import for_many_rows
 from headrace.scoring.predict import KernelScorer, PyfuncScorer, Scorer
 from headrace.settings import setting
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 #: Rows that a model predicts at once. With the width of a row, the bound on its memory.
 CHUNK_ROWS: Final = 32_768
 #: Rows that a kernel predicts at once: they and their matrix stay in a core's cache.
-KERNEL_CHUNK_ROWS: Final = 8_192
+KERNEL_CHUNK_ROWS: Final = 16_384
 #: A graph up to here is sent with the function to an engine that does not share the disk.
 SENT_BYTES: Final = 64 * 2**20
 
@@ -37,13 +39,42 @@ class Chosen:
 
 
 @contextmanager
-def choose(model: LocalModel, inputs: dict[str, str]) -> Iterator[Chosen]:
-    """A proven kernel where the model has one; else the model, in an environment that fits it."""
-    digest = _proven(model.path / "kernel")
-    if digest is not None:
-        yield Chosen(_kernel(model, inputs, digest), f"kernel {digest}")
+def choose(model: LocalModel, inputs: dict[str, str], table: str) -> Iterator[Chosen]:
+    """A proven kernel where the model has one; else the model, in an environment that fits it.
+
+    Args:
+        model: the model.
+        inputs: signature type by column of its inputs that the table has.
+        table: of predictions, for messages.
+
+    Raises:
+        EnvironmentBuildError: the model needs libraries that cannot be installed.
+        KernelTooLargeError: the kernel is too large to be sent to a remote engine.
+    """
+    from headrace.kernels import read_report
+
+    report = read_report(model.path)
+    if report is not None and report.proven and inputs.keys() == model.inputs.keys():
+        assert report.digest is not None  # noqa: S101  # a proven one has a graph
+        scorer = _kernel(model, inputs, report.digest, table)
+        yield Chosen(scorer, f"kernel {report.digest}")
         return
-    yield Chosen(PyfuncScorer(str(model.path), inputs, model.optional, CHUNK_ROWS), "pyfunc")
+    pyfunc = PyfuncScorer(str(model.path), inputs, model.optional, CHUNK_ROWS)
+    if not embedded():
+        yield Chosen(pyfunc, "pyfunc")  # in the environment that the engine's workers have
+        return
+    from headrace.environments import ensure, lock_of
+
+    environment = ensure(lock_of(model.path))
+    if environment.current:
+        yield Chosen(pyfunc, "pyfunc")
+        return
+    from headrace.workers import BatchWorker
+
+    workers = [BatchWorker(model.path, environment) for _ in range(parallel_parts() or 1)]
+    with working(workers) as crew:
+        crewed = WorkerScorer(crew, inputs, model.optional, CHUNK_ROWS)
+        yield Chosen(crewed, f"environment {environment.digest}")
 
 
 @contextmanager
@@ -81,20 +112,13 @@ def parallel_parts() -> int | None:
     return len(os.sched_getaffinity(0)) if embedded() else None
 
 
-def _proven(home: Path) -> str | None:
-    import json
-
-    try:
-        report = json.loads((home / "kernel.json").read_bytes())
-    except FileNotFoundError:
-        return None
-    return str(report["digest"]) if report["status"] == "proven" else None
-
-
-def _kernel(model: LocalModel, inputs: dict[str, str], digest: str) -> KernelScorer:
-    home = model.path / "kernel"
+def _kernel(model: LocalModel, inputs: dict[str, str], digest: str, table: str) -> KernelScorer:
+    home = for_many_rows(model.path)
     files = None
-    if not embedded() and sum(file.stat().st_size for file in home.iterdir()) <= SENT_BYTES:
-        files = {file.name: file.read_bytes() for file in home.iterdir()}
+    if not embedded():
+        files = {file.name: file.read_bytes() for file in sorted(home.iterdir())}
+        size = sum(map(len, files.values()))
+        if size > SENT_BYTES:
+            raise KernelTooLargeError(table, model.name, size, SENT_BYTES)
     directory = None if files else str(home)
     return KernelScorer(digest, directory, files, inputs, model.optional, KERNEL_CHUNK_ROWS)

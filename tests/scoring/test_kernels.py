@@ -1,0 +1,291 @@
+"""What predicts: the kernel, a process in the model's environment, or the model in the engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from tests.modelling import ModelProject, make_model_project
+
+from headrace import kernels
+from headrace.environments import Environment
+from headrace.registry import ModelVersion, register, resolve
+from headrace.scoring import PredictionSpec, score, scorers, store
+from headrace.scoring.errors import KernelTooLargeError, ScoringFailedError
+from headrace.tracking import train
+
+from .conftest import MLFLOW_WARNINGS, Scored, rows
+from .engines import CLIENT, serve
+
+pytestmark = MLFLOW_WARNINGS
+
+PIPELINE = """
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+
+def train(X, y, *, seed):
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["model"]),
+        (SimpleImputer(strategy="median"), ["heat", "shake", "noise"]),
+    )
+    forest = RandomForestClassifier(40, max_depth=6, random_state=seed)
+    return make_pipeline(columns, forest).fit(X, y)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelProject]:
+    """A project whose model ``failure/1`` takes numbers and texts, and has a kernel."""
+    project = make_model_project(tmp_path_factory.mktemp("kernels") / "project")
+    project.write("training/model.py", PIPELINE)
+    spec = project.spec(features=["heat", "shake", "noise", "model"])
+    version = register(project.workspace, spec, train(project.workspace, spec))
+    report = kernels.ensure_kernel(artifacts(project, version))
+    assert report.proven, report.reason
+    project.workspace.mlflow().set_registered_model_alias("failure", "production", "1")
+    yield project
+    project.workspace.close()
+
+
+def artifacts(project: ModelProject, version: ModelVersion) -> Path:
+    """The directory of a version's files."""
+    logged = project.workspace.mlflow().get_logged_model(version.model_id)
+    return Path(logged.artifact_location.removeprefix("file://"))
+
+
+def to_score(count: int = 3000, seed: int = 5) -> pa.Table:
+    """Rows with nulls, unseen texts and integers."""
+    random = np.random.default_rng(seed)
+    heat, shake = random.normal(size=(2, count))
+    return pa.table(
+        {
+            "id": np.arange(count),
+            "heat": pa.array(heat, mask=random.random(count) < 0.1),
+            "shake": pa.array(shake, pa.float32()),
+            "noise": pa.array(random.integers(-30, 30, count), pa.int16()),
+            "model": pa.array(random.choice(["m0", "m1", "m2", "new"], count).tolist()),
+            "fails": pa.array(heat > 1),  # the label, which no scorer may look at
+        }
+    )
+
+
+def spec_of(project: ModelProject, name: str) -> PredictionSpec:
+    """Scores ``gold.NAME`` with ``failure`` into ``gold.NAME_predictions``."""
+    return PredictionSpec(
+        table=f"gold.{name}_predictions",
+        model="failure@production",
+        input=f"gold.{name}",
+        key=["id"],
+    )
+
+
+def predictions(project: ModelProject, spec: PredictionSpec) -> pd.DataFrame:
+    """The table of predictions, by id."""
+    from headrace import lakehouse
+
+    location = project.workspace.catalog.resolve(spec.table).location
+    found: pd.DataFrame = lakehouse.read(str(location)).to_pandas()
+    return found.sort_values("id", ignore_index=True)
+
+
+def kernel_answers(project: ModelProject, table: pa.Table) -> dict[str, np.ndarray]:
+    """The kernel, row by row."""
+    from headrace.scoring.columns import typed_columns
+
+    version = resolve(project.workspace, "failure/1")
+    kernel = kernels.load_kernel(artifacts(project, version))
+    assert kernel is not None
+    types = {"heat": "double", "shake": "double", "noise": "double", "model": "string"}
+    each = [
+        kernel.predict(typed_columns(table.slice(at, 1), types, frozenset()), 1)
+        for at in range(table.num_rows)
+    ]
+    return {name: np.concatenate([one[name] for one in each]) for name in ("score", "label")}
+
+
+def test_a_table_is_scored_by_the_kernel_bit_for_bit(trained: ModelProject) -> None:
+    spec, table = spec_of(trained, "plain"), to_score()
+    trained.put(table, "gold.plain")
+    done = score(trained.workspace, spec)
+
+    report = kernels.read_report(artifacts(trained, resolve(trained.workspace, "failure/1")))
+    assert report is not None
+    assert done.scorer == f"kernel {report.digest}"
+    found, expected = predictions(trained, spec), kernel_answers(trained, table)
+    assert found["score"].to_numpy().tobytes() == expected["score"].tobytes()
+    assert found["label"].tolist() == expected["label"].tolist()
+    original = trained.workspace.paths.temporary / "models" / done.model_id
+    assert (original / "kernel-batch" / "model.onnx").is_file()
+
+
+def test_the_record_says_what_predicted(trained: ModelProject) -> None:
+    spec = spec_of(trained, "recorded")
+    trained.put(to_score(20), "gold.recorded")
+    done = score(trained.workspace, spec)
+    record = store.get(trained.workspace.store, done.id)
+    assert record is not None
+    assert record.scorer == done.scorer
+    assert score(trained.workspace, spec).scorer == done.scorer  # nothing to do
+
+
+def test_rows_of_another_scorer_do_not_stay(
+    trained: ModelProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel and its original agree within a tolerance only: one table has one of them."""
+    spec = spec_of(trained, "mixed")
+    trained.put(to_score(50), "gold.mixed")
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "read_report", lambda _model: None)
+        assert score(trained.workspace, spec).scorer == "pyfunc"
+    trained.put(to_score(60), "gold.mixed")
+    done = score(trained.workspace, spec)
+    assert str(done.scorer).startswith("kernel ")
+    assert (done.scored, done.unchanged) == (60, 0)
+
+
+def test_the_original_agrees_within_the_tolerance(
+    trained: ModelProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_kernel, by_model = spec_of(trained, "both"), spec_of(trained, "both")
+    by_model = by_model.model_copy(update={"table": "gold.both_original"})
+    trained.put(to_score(), "gold.both")
+    score(trained.workspace, by_kernel)
+    monkeypatch.setattr(kernels, "read_report", lambda _model: None)
+    score(trained.workspace, by_model)
+    one, other = predictions(trained, by_kernel), predictions(trained, by_model)
+    np.testing.assert_allclose(one["score"], other["score"], rtol=0, atol=1e-9)
+    assert one["label"].tolist() == other["label"].tolist()
+
+
+def test_a_damaged_kernel_scores_nothing(trained: ModelProject, tmp_path: Path) -> None:
+    home = tmp_path / "model"
+    version = resolve(trained.workspace, "failure/1")
+    shutil.copytree(artifacts(trained, version), home)
+    with (home / "kernel" / "model.onnx").open("ab") as graph:
+        graph.write(b"x")
+    from headrace.scoring.model import fetch
+
+    model = replace(fetch(trained.workspace, version, "gold.x"), path=home)
+    with (
+        pytest.raises(kernels.KernelDamagedError),
+        scorers.choose(model, model.inputs, "gold.x"),
+    ):
+        pytest.fail("a damaged kernel was chosen")
+
+
+def test_a_kernel_that_is_too_large_to_send_says_so(
+    trained: ModelProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headrace.scoring.model import fetch
+
+    monkeypatch.setenv("HEADRACE_ENGINE", "sc://elsewhere")
+    monkeypatch.setattr(scorers, "SENT_BYTES", 1000)
+    version = resolve(trained.workspace, "failure/1")
+    model = fetch(trained.workspace, version, "gold.x")
+    with (
+        pytest.raises(KernelTooLargeError, match="too large for a remote engine"),
+        scorers.choose(model, model.inputs, "gold.x"),
+    ):
+        pytest.fail("it was sent")
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every lock differs from this environment; its own is made of this interpreter."""
+    other = Environment(Path(sys.executable), "f" * 64)
+    monkeypatch.setattr("headrace.environments.ensure", lambda _lock: other)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("elsewhere")
+def test_a_model_of_another_environment_is_scored_by_its_processes(
+    scored: Scored, log_model: object
+) -> None:
+    assert callable(log_model)
+    expression = "pd.DataFrame({'score': model_input['a'] + 0 * os.getpid(), 'pid': os.getpid()})"
+    outputs = pd.DataFrame({"score": [0.5], "pid": [1]})
+    scored.promote(log_model(scored.model, expression, outputs=outputs))
+    scored.write_input(rows(50_000))
+    done = score(scored.workspace, scored.spec)
+    assert done.scorer == "environment " + "f" * 64
+    found = scored.predictions()
+    assert found["score"].tolist() == [float(i) for i in range(50_000)]
+    pids = set(found["pid"])
+    assert os.getpid() not in pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    ("expression", "name", "values"),
+    [
+        ("model_input['a'].to_numpy() * 2", "score", [0.0, 2.0, 4.0]),
+        ("model_input[['a']].to_numpy() * 2", "score", [0.0, 2.0, 4.0]),
+        ("['x%d' % v for v in model_input['a']]", "label", ["x0", "x1", "x2"]),
+        ("model_input['a'].rename('rul')", "rul", [0.0, 1.0, 2.0]),
+    ],
+)
+def test_what_a_process_returns_becomes_the_same_columns(
+    scored: Scored, log_model: object, expression: str, name: str, values: list[object]
+) -> None:
+    assert callable(log_model)
+    scored.promote(log_model(scored.model, expression, signature="inputs only"))
+    scored.write_input(rows(3))
+    done = score(scored.workspace, scored.spec)
+    assert str(done.scorer).startswith("environment ")
+    assert scored.predictions()[name].tolist() == values
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("elsewhere")
+def test_an_error_in_a_process_fails_the_scoring(scored: Scored, log_model: object) -> None:
+    assert callable(log_model)
+    scored.promote(log_model(scored.model, "1 / 0"))
+    with pytest.raises(ScoringFailedError, match="ZeroDivisionError: division by zero"):
+        score(scored.workspace, scored.spec)
+    scored.promote(log_model(scored.model, "os._exit(3)"))
+    with pytest.raises(ScoringFailedError, match="exit status 3"):
+        score(scored.workspace, scored.spec)
+
+
+@pytest.mark.slow
+def test_the_kernel_travels_to_an_engine_that_has_neither_package_nor_model(
+    trained: ModelProject, tmp_path: Path
+) -> None:
+    """The server sees the tables, and no file of the model."""
+    spec, table = spec_of(trained, "remote"), to_score(500)
+    trained.put(table, "gold.remote")
+    root = trained.workspace.paths.root
+    with serve(tmp_path, hidden=[root / ".headrace"]) as address:
+        script = tmp_path / "client.py"
+        script.write_text(CLIENT)
+        kept = {k: v for k, v in os.environ.items() if k != "SPARK_REMOTE"}
+        done = subprocess.run(
+            [sys.executable, str(script), spec.model_dump_json()],
+            env={**kept, "HEADRACE_PROJECT": str(root), "HEADRACE_ENGINE": address},
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "scored 500 0 overwrite"
+    expected = kernel_answers(trained, table)
+    found = predictions(trained, spec)
+    assert found["score"].to_numpy().tobytes() == expected["score"].tobytes()
