@@ -108,13 +108,22 @@ class Answers:
         """The outputs as arrays by name, for protocols of tensors and columns."""
         if self.columns is not None:
             return dict(self.columns)
-        import numpy as np
+        return {PLAIN_COLUMN: _plain_array(self.plain or [])}
 
-        plain = self.plain or []
+
+def _plain_array(plain: list[Any]) -> np.ndarray:
+    """Numbers and equal lists of numbers as such; anything else, and what is mixed, as objects."""
+    import numpy as np
+
+    types = set(map(type, plain))
+    if types <= {int, float} or types in ({bool}, {list}):
         try:
-            return {PLAIN_COLUMN: np.asarray(plain)}
+            array = np.asarray(plain)
         except ValueError:  # lists of different lengths
-            return {PLAIN_COLUMN: _ragged(plain)}
+            return _ragged(plain)
+        if array.dtype.kind in "biuf":
+            return array
+    return _ragged(plain)
 
 
 def _columns_of(raw: Any) -> dict[str, np.ndarray] | None:
@@ -145,7 +154,7 @@ def _sequence(column: Any) -> Any:
     return column if getattr(column, "ndim", 0) else None
 
 
-def _ragged(values: Sequence[Any]) -> Any:
+def _ragged(values: Sequence[Any]) -> np.ndarray:
     import numpy as np
 
     return np.fromiter(values, dtype=object, count=len(values))
@@ -165,9 +174,9 @@ def _array_of(column: Any) -> np.ndarray:
     import pyarrow as pa
 
     if column.null_count and not pa.types.is_floating(column.type):
-        return _ragged(column.to_pylist())  # type: ignore[no-any-return]
+        return _ragged(column.to_pylist())
     if pa.types.is_nested(column.type):
-        return _ragged(column.to_pylist())  # type: ignore[no-any-return]
+        return _ragged(column.to_pylist())
     array: np.ndarray = column.to_numpy()
     return array
 

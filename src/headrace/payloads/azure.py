@@ -85,14 +85,17 @@ def _payload(
 ) -> RowPayload | ColumnPayload:
     if isinstance(value, dict):
         if isinstance(value.get("data"), list) and set(value) <= {"columns", "index", "data"}:
-            return split_payload(name, value, params)
+            return _by_position(split_payload(name, value, params), name, signature)
         return columns_payload(name, value, params)
     if isinstance(value, list) and value and set(map(type, value)) == {dict}:
         return records_payload(name, value, params)
-    payload = tensor_payload(name, value, params)
-    if signature.is_tensor or not signature.named:
+    return _by_position(tensor_payload(name, value, params), name, signature)
+
+
+def _by_position(payload: RowPayload, name: str, signature: Signature) -> RowPayload:
+    """Lists without names as a model's columns in its own order, as Azure ML's clients send them."""
+    if payload.columns is not None or signature.is_tensor or not signature.named:
         return payload
-    # Lists of a model's columns in its own order, as Azure ML's own clients send them.
     names = tuple(str(field.name) for field in signature.fields)
     for index, row in enumerate(payload.rows):
         if len(row) != len(names):
