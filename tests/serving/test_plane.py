@@ -265,8 +265,13 @@ def test_a_rollout_in_steps_resumes_after_a_kill(project: Served) -> None:
         first = project.workspace
         old = endpoint_status(first, "scores").deployments[-1].id
         eventually(lambda: has_state(first, old, "standby"), 60)
-        reply = project.client(url).score("scores", [row()])
-        assert reply.headers["x-headrace-model-version"] == "2"
+        # The plane reads in its next round what it has just written.
+        eventually(
+            lambda: (
+                project.client(url).score("scores", [row()]).headers["x-headrace-model-version"]
+                == "2"
+            )
+        )
     greens = [s.shares["green"] for s in traffic_history(project.workspace, "scores")]
     assert greens == [0, 10, 50, 100]
 
