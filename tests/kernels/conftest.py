@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Save = Callable[..., Path]
+TYPES = {
+    "float64": "double", "float32": "float", "int64": "long", "int32": "integer",
+    "bool": "boolean", "object": "string",
+}  # fmt: skip
 
 
 def save(
@@ -24,7 +28,8 @@ def save(
     threshold: float | None = None,
 ) -> Path:
     """A model's directory as a training logs it."""
-    from mlflow.models import Model
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types.schema import ColSpec, DataType, Schema
 
     if labels is None and task != "regression":
         labels = [False, True] if task == "binary" else ["bad", "fair", "good"]
@@ -36,7 +41,11 @@ def save(
         mlflow_model=Model(),
         sk_model=model,
         validate_serving_input=False,
-        signature=flavor.signature(X, labels),
+        signature=ModelSignature(
+            Schema(
+                [ColSpec(DataType[TYPES[str(kind)]], str(name)) for name, kind in X.dtypes.items()]
+            )
+        ),
         pip_requirements=["scikit-learn"],
     )
     return path

@@ -58,6 +58,7 @@ def test_a_version_names_its_evidence(
         "headrace.holdout_digest": trained.holdout.digest,
         "headrace.holdout_rows": str(trained.holdout.rows),
         "headrace.holdout_rule": "last 0.25",
+        "headrace.kernel": "onnx float64, within 1e-9",
     }
     assert dict(registered.tags) == expected
     seen = models.workspace.mlflow().get_model_version("failure", str(registered.version))

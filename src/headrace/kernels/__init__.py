@@ -14,6 +14,7 @@ from headrace.kernels.compile import compile_model as compile_model
 from headrace.kernels.compile import ensure_kernel as ensure_kernel
 from headrace.kernels.compile import load_kernel as load_kernel
 from headrace.kernels.errors import KernelDamagedError as KernelDamagedError
+from headrace.kernels.proof import ROWS as PROOF_ROWS
 from headrace.kernels.report import Check as Check
 from headrace.kernels.report import Report as Report
 from headrace.kernels.report import read_report as read_report
@@ -22,6 +23,7 @@ from headrace.kernels.runtime import RefusedValueError as RefusedValueError
 from headrace.kernels.runtime import UnusableKernelError as UnusableKernelError
 
 __all__ = [
+    "PROOF_ROWS",
     "Check",
     "Kernel",
     "KernelDamagedError",

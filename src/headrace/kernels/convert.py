@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 # Imported for the converters that they declare.
+from headrace.kernels import encoders as encoders
 from headrace.kernels import ensembles as ensembles
 from headrace.kernels import forests as forests
 from headrace.kernels import gradient as gradient
+from headrace.kernels import lightgbm_trees as lightgbm_trees
 from headrace.kernels import linear as linear
 from headrace.kernels import outside as outside
 from headrace.kernels import preprocess as preprocess
 from headrace.kernels import steps
-from headrace.kernels.errors import NotCompilableError
+from headrace.kernels import xgboost_trees as xgboost_trees
+from headrace.kernels.errors import NeedsOlderOperatorsError, NotCompilableError
 from headrace.kernels.graph import INPUT, ROUNDED, Block, Column, Graph
 from headrace.kernels.report import Layout
 
@@ -46,15 +49,25 @@ def compiled(original: Original) -> Compiled:
     Raises:
         NotCompilableError: some step has no exact counterpart; it names the step.
     """
-    graph = Graph()
     if forests.has_several_targets(steps.last(original.estimator)):
-        graph.ml = 3
-        graph.loosen(ROUNDED, "shares of several classes are summed in one walk, in float32")
+        return _compiled(original, _older("shares of several classes are summed in float32"))
+    try:
+        return _compiled(original, Graph())
+    except NeedsOlderOperatorsError as need:
+        return _compiled(original, _older(str(need)))
+
+
+def _older(why: str) -> Graph:
+    graph = Graph(ml=3)
+    graph.loosen(ROUNDED, why)
+    return graph
+
+
+def _compiled(original: Original, graph: Graph) -> Compiled:
     inputs = original.inputs
     rows = Block(
         INPUT,
         tuple(Column({} if i.is_text else None, i.kind == "float") for i in inputs),
-        tuple(i.name for i in inputs),
     )
     answer = _answer(graph, original.estimator, rows, original.task)
     layout = Layout(

@@ -25,3 +25,7 @@ class KernelDamagedError(HeadraceError):
 
 class NotCompilableError(Exception):
     """Why a model becomes no kernel. Never leaves the package: it becomes a report's reason."""
+
+
+class NeedsOlderOperatorsError(NotCompilableError):
+    """A step needs operators that the newer version of ``ai.onnx.ml`` has no more."""

@@ -92,6 +92,12 @@ def boosted_values(graph: Graph, model: Any, rows: Block) -> str:
     return _boosted(graph, model, rows)
 
 
+@converts("margins", "GradientBoostingClassifier")
+def boosted_margins(graph: Graph, model: Any, rows: Block) -> str:
+    """Raw predictions."""
+    return _boosted(graph, model, rows)
+
+
 @converts("probabilities", "GradientBoostingClassifier")
 def boosted_probabilities(graph: Graph, model: Any, rows: Block) -> str:
     """Gradient boosting of classes."""

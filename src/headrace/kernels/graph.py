@@ -46,12 +46,10 @@ class Block:
     Attributes:
         name: of the tensor, of shape (rows, columns).
         columns: what each column holds.
-        names: of the columns, where the original selects by name.
     """
 
     name: str
     columns: tuple[Column, ...]
-    names: tuple[str, ...] | None = None
 
     @property
     def width(self) -> int:
@@ -175,7 +173,6 @@ class Graph:
         return Block(
             self.op("Gather", block.name, at, axis=1),
             tuple(block.columns[index] for index in which),
-            None if block.names is None else tuple(block.names[index] for index in which),
         )
 
     def join(self, blocks: Sequence[Block]) -> Block:

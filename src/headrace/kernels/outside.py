@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
-from headrace.kernels.errors import NotCompilableError
+from headrace.kernels.errors import NeedsOlderOperatorsError, NotCompilableError
 from headrace.kernels.graph import ML, OPSET, ROUNDED, Block
 from headrace.kernels.steps import converts
 
@@ -37,7 +38,10 @@ def transform(graph: Graph, step: Any, rows: Block) -> Block:
     import numpy as np
 
     made = _inlined(graph, step, _converted(step, rows), rows, 0)
-    width = np.shape(step.transform(np.ones((1, rows.width))))[1]
+    with warnings.catch_warnings():
+        # Of the names that a matrix does not have.
+        warnings.simplefilter("ignore")
+        width = np.shape(step.transform(np.ones((1, rows.width))))[1]
     return graph.numbers(made, width)
 
 
@@ -65,7 +69,7 @@ def _inlined(graph: Graph, model: Any, made: onnx.ModelProto, rows: Block, outpu
     from onnx import TensorProto
 
     if any(node.domain == ML for node in made.graph.node) and graph.ml > 3:
-        raise NotCompilableError(f"{type(model).__name__} needs operators of another version")
+        raise NeedsOlderOperatorsError(f"{type(model).__name__} needs older operators")
     graph.loosen(ROUNDED, f"{type(model).__name__} is converted by skl2onnx")
     name = graph.inline(made, {"X": rows.name}, made.graph.output[output].name)
     return graph.op("Cast", name, to=TensorProto.DOUBLE)

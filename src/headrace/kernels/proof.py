@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headrace.kernels.convert import Compiled
-    from headrace.kernels.original import Original
+    from headrace.kernels.original import Input, Original
 
 ROWS: Final = 20_000
 _SEED: Final = 20
@@ -119,20 +119,33 @@ class _Trial:
         ]
         for at in self._refusing(base, edges.nulls(self.inputs)):
             rules[at]["null"] = True
-        infinite = self._refusing(base, edges.infinities(self.inputs))
-        large = self._refusing(
-            base,
-            [edges.Edge(c, [1e39]) for at, c in enumerate(self.inputs)
-             if at in infinite and c.kind == "double"],
-        )  # fmt: skip
-        for at in infinite:
-            rules[at]["limit"] = edges.FLOAT32_LIMIT if at in large else edges.FLOAT64_LIMIT
+        for at in self._refusing(base, edges.infinities(self.inputs)):
+            rules[at]["limit"] = self._limit(base, self.inputs[at])
         never = [edges.Edge(c, [edges.NEVER_SEEN]) for c in self.inputs if c.is_text]
         for at in self._refusing(base, never):
             rules[at]["unseen"] = True
         for column, found in zip(columns, rules, strict=True):
             column["refuses"] = found if any(found.values()) else None
         self.layout = replace(self.layout, columns=columns)
+
+    def _limit(self, base: pd.DataFrame, column: Input) -> float:
+        """The largest magnitude that the original takes; below a power of two where it scales."""
+
+        def takes(value: float) -> bool:
+            both = edges.put(base, [edges.Edge(column, [value, -value])], _SEED)
+            return not self._refusal(both)
+
+        if column.kind == "float":
+            exact = edges.FLOAT64_LIMIT  # only infinities lie beyond what the type holds
+        else:
+            exact = edges.FLOAT64_LIMIT if takes(1e39) else edges.FLOAT32_LIMIT
+        if takes(exact):
+            return exact
+        low, high = 0, 1024
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if takes(2.0**middle) else (low, middle)
+        return 2.0**low
 
     def _refusing(self, base: pd.DataFrame, found: list[edges.Edge]) -> set[int]:
         if not found or not self._refusal(edges.put(base, found, _SEED)):
@@ -216,7 +229,7 @@ class _Trial:
         frame = base.head(1).copy()
         for edge in edges.nulls(self.inputs):
             frame[edge.column.name] = [edge.values[0]]
-        self._compare(kernel, "a row of nulls", frame)
+        self._compare(kernel, "a row of nulls", edges.typed(frame, self.inputs))
 
     def _one_by_one(self, kernel: Kernel, base: pd.DataFrame) -> None:
         """A row alone must get the bits that it gets among others."""

@@ -122,7 +122,10 @@ class Kernel:
         import numpy as np
 
         values = self._values(columns)
-        matrix = np.array([values], np.float64)
+        return self._one(np.array([values], np.float64), values)
+
+    def _one(self, matrix: Matrix, values: list[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Score the only row; plain numbers are checked faster than arrays of so few."""
         # None, of a column of objects, is no number to add.
         if self._rules and (self._text_rules or not _moderate(values)):
             self._check(matrix)
@@ -155,6 +158,8 @@ class Kernel:
 
     def predict_matrix(self, matrix: Matrix) -> dict[str, npt.NDArray[Any]]:
         """Score rows of a C-ordered float64 matrix that ``matrix`` made, or that has its order."""
+        if len(matrix) == 1:
+            return self._one(matrix, matrix[0].tolist())
         import numpy as np
 
         if self._rules:
