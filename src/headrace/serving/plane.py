@@ -35,6 +35,7 @@ from headrace.serving.mirror import Mirror
 from headrace.serving.pool import ThreadPool
 from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
+from headrace.serving.telemetry import TracedService, start_tracing
 from headrace.serving.tls import Certificate
 from headrace.settings import Paths, Secret, read_token
 
@@ -82,6 +83,7 @@ class Plane:
         self.status = 0
         self._stop = threading.Event()
         self._token = _token(paths)
+        self._tracing = start_tracing()
         self._certificate = Certificate.from_settings(paths.root)
         self._server = self._make_server()
 
@@ -100,6 +102,8 @@ class Plane:
         for thread in threads[:2]:
             thread.join(DRAIN_SECONDS)
         self.spool.close()
+        if self._tracing is not None:
+            self._tracing.close()
         return self.status
 
     async def _serve(self, threads: list[threading.Thread]) -> None:
@@ -127,13 +131,19 @@ class Plane:
             ),
         }
 
+    def _make_service(self, deadline: float, mirror: Mirror) -> ScoringService:
+        parts = (self.live, self.spool, self.pool, self.metrics, deadline, mirror)
+        if self._tracing is not None:
+            return TracedService(self._tracing, *parts)
+        return ScoringService(*parts)
+
     def _make_server(self) -> Any:
         import uvicorn
 
         plane = self
         deadline = self.limits.deadline_seconds
         mirror = self.reconciler.mirror
-        service = ScoringService(self.live, self.spool, self.pool, self.metrics, deadline, mirror)
+        service = self._make_service(deadline, mirror)
 
         class Server(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
