@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from headrace.errors import HeadraceError, did_you_mean
+from headrace.errors import HeadraceError
 
 
 class PlaneFailedError(HeadraceError):
@@ -35,22 +35,6 @@ class TokenUnreadableError(HeadraceError):
             where=str(file),
             why=why,
             next=f"rm {file}; the next start makes a new one",
-        )
-
-
-class InvalidLogLevelError(HeadraceError):
-    """HEADRACE_LOG is no level of a log."""
-
-    code = "invalid_log_level"
-
-    def __init__(self, level: str, known: Iterable[str]) -> None:
-        self.level = level
-        levels = sorted(name.lower() for name in known)
-        super().__init__(
-            f'There is no log level "{level}".',
-            where="the environment variable HEADRACE_LOG",
-            why=did_you_mean(level.lower(), levels) or f"known levels: {', '.join(levels)}",
-            next="export HEADRACE_LOG=warning",
         )
 
 
