@@ -46,7 +46,7 @@ def rows(*values: float | str | None, **columns: list[Any]) -> pa.Table:
     return pa.table(columns or {"x": pa.array(list(values))})
 
 
-def soon(seconds: float = 30.0) -> float:
+def soon(seconds: float = 60.0) -> float:
     """A deadline so far from now."""
     return time.monotonic() + seconds
 
@@ -117,7 +117,7 @@ async def started(
         await pool.close()
 
 
-async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for something to become true."""
     async with asyncio.timeout(seconds):
         while not true():

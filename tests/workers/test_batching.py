@@ -96,35 +96,46 @@ def test_what_is_put_back_is_first_again(loop: asyncio.AbstractEventLoop) -> Non
     assert queue.rows == 0
 
 
-def paced(gap: float, call: float) -> Pace:
-    """After many requests, so many seconds apart, and calls of so many seconds."""
+def paced(together: int, call: float) -> Pace:
+    """After calls of so many seconds, with so many requests under way."""
     pace = Pace()
-    for number in range(50):
-        pace.arrived(number * gap)
-        pace.predicted(call, 1)
+    for _ in range(20):
+        for number in range(together):
+            pace.arrived(number + 1)
+        pace.predicted(call, together)
     return pace
 
 
 @pytest.mark.parametrize(
-    ("gap", "call", "workers", "wait"),
+    ("together", "queued", "sent", "workers", "wait"),
     [
-        (1.0, 0.010, 1, 0.0),  # idle: waiting gains nothing
-        (0.001, 0.010, 1, 0.002),  # ten times too fast: the bound
-        (0.0001, 0.001, 1, 0.0005),  # a short call: half of it
-        (0.001, 0.010, 40, 0.0),  # enough workers for one call each
-        (0.003, 0.004, 1, 0.0),  # nobody would come in that time
+        (1, 1, 0, 1, 0.0),  # one at a time: nobody else would come
+        (2, 1, 0, 2, 0.0),  # one for each worker
+        (16, 1, 0, 1, 0.002),  # the others are about to come
+        (16, 15, 0, 1, 0.002),
+        (16, 16, 0, 1, 0.0),  # all are there
+        (16, 8, 8, 2, 0.0),  # or with another worker
+        (16, 7, 8, 2, 0.002),
     ],
 )
-def test_waiting_follows_the_load(gap: float, call: float, workers: int, wait: float) -> None:
-    assert paced(gap, call).wait(workers, most=0.002) == pytest.approx(wait)
+def test_waiting_is_for_those_who_come_together(
+    together: int, queued: int, sent: int, workers: int, wait: float
+) -> None:
+    assert paced(together, 0.010).wait(queued, sent, workers, 0.002) == wait
 
 
-def test_nobody_waits_before_anything_is_known_or_after_a_pause() -> None:
-    assert Pace().wait(1, 0.002) == 0
-    pace = paced(0.001, 0.010)
-    assert pace.wait(1, 0.002) > 0
-    pace.arrived(100.0)
-    assert pace.wait(1, 0.002) == 0
+def test_half_a_call_is_the_longest_wait() -> None:
+    assert paced(16, 0.001).wait(1, 0, 1, 0.002) == pytest.approx(0.0005)
+
+
+def test_nobody_waits_before_anything_is_known_or_once_the_crowd_is_gone() -> None:
+    assert Pace().wait(1, 0, 1, 0.002) == 0
+    pace = paced(16, 0.010)
+    for _ in range(8):
+        assert pace.wait(1, 0, 1, 0.002) > 0
+        pace.arrived(1)
+        pace.predicted(0.010, 1)
+    assert pace.wait(1, 0, 1, 0.002) == 0
 
 
 def test_the_queue_s_time_is_that_of_its_calls() -> None:
@@ -139,4 +150,4 @@ def test_the_queue_s_time_is_that_of_its_calls() -> None:
 
 
 def test_one_size_of_call_says_nothing_of_a_row() -> None:
-    assert paced(1.0, 0.020).queue_seconds(200, 200, 256, 1) == pytest.approx(0.020)
+    assert paced(1, 0.020).queue_seconds(200, 200, 256, 1) == pytest.approx(0.020)

@@ -61,7 +61,7 @@ class Model:
 """
 
 
-async def sent(pool: WorkerPool, value: float, seconds: float = 30.0) -> Any:
+async def sent(pool: WorkerPool, value: float, seconds: float = 60.0) -> Any:
     """A request of one row."""
     return await pool.predict(rows(value), None, soon(seconds))
 
@@ -164,6 +164,7 @@ def test_a_model_that_exits_is_an_error_of_its_request(make_model: Make, run_poo
     [
         ("raise KeyError('no such weights')", {}, "KeyError: 'no such weights'"),
         ("import os; os.abort()", {}, "SIGABRT"),
+        ("import numpy as np; np.ones(1 << 40)", {"memory": "1GiB"}, "MemoryError"),
         ("import time; time.sleep(60)", {"start": "1s"}, "longer than 1 s"),
         (DOUBLES, {"memory": "64MiB"}, "of 64 allowed"),
     ],
@@ -252,6 +253,24 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+def test_workers_that_went_with_their_template_come_again(make_model: Make, run_pool: Run) -> None:
+    async def use(pool: WorkerPool) -> None:
+        await until(lambda: pool.preloaded)
+        (first,) = pool._workers
+        first.kill("by the test")
+        await until(lambda: pool.stats().workers == 1 and first not in pool._workers)
+        (forked,) = pool._workers
+        assert forked.child.forked
+        parent = Path(f"/proc/{forked.child.pid}/stat").read_text().rpartition(")")[2].split()[1]
+        os.kill(int(parent), signal.SIGKILL)
+        await until(lambda: forked not in pool._workers)
+        assert await doubled(pool) == [2.0]
+        await until(lambda: pool.preloaded)
+        assert not alive(forked.child.pid)
+
+    run_pool(make_model(TROUBLE), use, max=1)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SMOOTHING: Final = 0.2
 _LOOK_AHEAD: Final = 1024
+_CALLS: Final = 8
 
 
 def batch_key(table: pa.Table, params: Mapping[str, Any] | None) -> tuple[Any, ...]:
@@ -31,8 +32,8 @@ def batch_key(table: pa.Table, params: Mapping[str, Any] | None) -> tuple[Any, .
     nulls = tuple(
         index
         for index, column in enumerate(table.columns)
-        if column.null_count
-        and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type))
+        if (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type))
+        and column.null_count
     )
     text = json.dumps(params, sort_keys=True) if params else ""
     return table.schema.remove_metadata(), nulls, text
@@ -59,7 +60,7 @@ class Request:
 
     def __post_init__(self) -> None:
         self.rows = self.table.num_rows
-        self.size = self.table.nbytes
+        self.size = self.table.get_total_buffer_size()
 
 
 class Queue:
@@ -138,29 +139,30 @@ class Queue:
 
 
 class Pace:
-    """How fast requests come and how long they take: exponentially weighted averages.
+    """How many requests come together and how long a call takes.
 
     Attributes:
-        gap: seconds between two requests; ``None`` before the second.
-        call: seconds of a call of ``predict``, with the way there and back.
+        call: seconds of a call of ``predict``, with the way there and back: an exponentially
+            weighted average; ``None`` before the first.
+        together: the most requests that were under way at a time, in the latest calls.
     """
 
     def __init__(self) -> None:
-        self.gap: float | None = None
         self.call: float | None = None
-        self._last: float | None = None
-        self._latest_gap = 0.0
+        self._most: deque[int] = deque([0], maxlen=_CALLS + 1)
         self._rows = self._rows_squared = self._rows_by_seconds = 0.0
 
-    def arrived(self, now: float) -> None:
-        """Count a request."""
-        if self._last is not None:
-            self._latest_gap = now - self._last
-            self.gap = _smooth(self.gap, self._latest_gap)
-        self._last = now
+    @property
+    def together(self) -> int:
+        return max(self._most)
+
+    def arrived(self, under_way: int) -> None:
+        """Count a request; with it so many wait or are with workers."""
+        self._most[-1] = max(self._most[-1], under_way)
 
     def predicted(self, seconds: float, rows: int) -> None:
         """Count a call."""
+        self._most.append(0)
         first = self.call is None
         self.call = _smooth(self.call, seconds)
         for name, value in (
@@ -170,20 +172,23 @@ class Pace:
         ):
             setattr(self, name, float(value) if first else _smooth(getattr(self, name), value))
 
-    def wait(self, workers: int, most: float) -> float:
-        """Seconds that an idle worker lets the oldest request wait for others.
+    def wait(self, queued: int, sent: int, workers: int, most: float) -> float:
+        """Seconds from its arrival that the oldest request waits for others.
 
-        None where the workers keep up with one request a call: waiting would only add to the
-        answer's time. Under load at most half a call, so that the time of an answer grows by
-        less than sharing the call saves.
+        None where requests come one at a time, to each worker: waiting would only add to the
+        answer's time. None either once as many are under way as lately were, as by Little's law
+        the rate and the time of a call tell: then nobody is to be expected. Else at most half a
+        call, so that the time of an answer grows by less than sharing the call saves.
+
+        Args:
+            queued: requests that wait.
+            sent: requests that are with workers.
+            workers: so many.
+            most: the bound of the wait.
         """
-        if self.gap is None or not self.call or workers < 1:
+        if not self.call or self.together <= workers or queued + sent >= self.together:
             return 0.0
-        gap = max(self.gap, self._latest_gap)
-        wait = min(most, self.call / 2)
-        if gap > wait or self.call < gap * workers / 2:
-            return 0.0
-        return wait
+        return min(most, self.call / 2)
 
     def queue_seconds(self, requests: int, rows: int, batch_rows: int, workers: int) -> float:
         """The time until so many queued requests, of so many rows in all, are answered.

@@ -149,12 +149,12 @@ class WorkerPool:
             raise PoolClosedError(self.name)
         now = self._loop.time()
         seconds = deadline - time.monotonic()
-        self._admit(now, seconds, table.nbytes)
+        self._admit(now, seconds, table.get_total_buffer_size())
         request = Request(
             table, params, batch_key(table, params), now + seconds, now, self._loop.create_future()
         )
-        self._pace.arrived(now)
         self._queue.add(request)
+        self._pace.arrived(len(self._queue) + self._sent)
         self._pump()
         if not self._workers:
             self._nudge.set()
@@ -230,16 +230,24 @@ class WorkerPool:
             if oldest is None:
                 return
             now = self._loop.time()
-            if not oldest.alone and self._queue.rows < self.spec.batch_rows:
-                wait = self._pace.wait(len(self._workers), self.spec.batch_wait.total_seconds())
-                due = oldest.arrived + wait
-                if due > now:
-                    if self._timer is None:
-                        self._timer = self._loop.call_at(due, self._waited)
-                    return
+            due = oldest.arrived + self._wait(oldest)
+            if due > now:
+                if self._timer is None:
+                    self._timer = self._loop.call_at(due, self._waited)
+                return
             batch = self._queue.take(self.spec.batch_rows)
             self._scaling.waited(now - batch[0].arrived)
             self._send(self._idle.pop(), batch)
+
+    def _wait(self, oldest: Request) -> float:
+        if oldest.alone or self._queue.rows >= self.spec.batch_rows:
+            return 0.0
+        most = self.spec.batch_wait.total_seconds()
+        return self._pace.wait(len(self._queue), self._sent, len(self._workers), most)
+
+    @property
+    def _sent(self) -> int:
+        return sum(len(worker.busy) for worker in self._workers)
 
     def _waited(self) -> None:
         self._timer = None
@@ -250,7 +258,8 @@ class WorkerPool:
 
         table = batch[0].table
         if len(batch) > 1:
-            table = pa.concat_tables([request.table for request in batch])
+            # In one piece, as each costs its time to send and to read.
+            table = pa.concat_tables([request.table for request in batch]).combine_chunks()
         params = batch[0].params
         header = {"params": dict(params)} if params else {}
         worker.send(batch, header, encode(table))
@@ -323,6 +332,8 @@ class WorkerPool:
         finally:
             self._starting -= 1
         self._start_seconds = self._loop.time() - started
+        how = "forked" if worker.child.forked else "started"
+        log.info("%s: a worker was %s in %.1f s", self.name, how, self._start_seconds)
         worker.opened = worker.idle_since = self._loop.time()
         self._workers.add(worker)
         self._idle.append(worker)

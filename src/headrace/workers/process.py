@@ -121,11 +121,12 @@ def kinds_of_memory() -> tuple[int, int]:
     return resident, data
 
 
-def limit_memory(memory: int) -> None:
+def limit_memory(memory: int, spare: int = 0) -> None:
     """Let the process ask for what it has left, so that more is a MemoryError in one request.
 
     Args:
         memory: bytes in all; 0 for no limit.
+        spare: bytes that it may ask for on top, and not use.
 
     Raises:
         MemoryError: the model alone is too large.
@@ -139,7 +140,7 @@ def limit_memory(memory: int) -> None:
         )
     import resource
 
-    limit = data + (memory - resident) + SLACK
+    limit = data + (memory - resident) + SLACK + spare
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or limit <= hard:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
@@ -296,9 +297,12 @@ def jsonable(value: Any) -> Any:
 def serve(channel: Channel, config: dict[str, Any]) -> None:
     """Load the model, say so, and answer until the other side is gone."""
     started = time.perf_counter()
+    memory = config["memory"]
     try:
+        # What a model takes while it is loaded is not what it keeps.
+        limit_memory(memory, spare=memory)
         model = Model(config["model"])
-        limit_memory(config["memory"])
+        limit_memory(memory)
     except BaseException as error:  # noqa: BLE001  # a model's code runs here; the pool is told
         channel.send({"failed": reason_of(error)})
         return

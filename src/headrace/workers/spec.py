@@ -44,7 +44,7 @@ class WorkerSpec(BaseModel):
         description="most rows of several requests in one call of predict; 1 turns batching off",
     )
     batch_wait: Duration = Field(
-        default=timedelta(milliseconds=2),
+        default=timedelta(milliseconds=5),
         description="longest time that a request waits for others to share its call",
     )
     preload: bool = Field(
