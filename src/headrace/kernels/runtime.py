@@ -69,7 +69,7 @@ class Kernel:
         self.directory, self.threads = Path(directory), threads
         manifest = _manifest(self.directory)
         graph = _graph(self.directory, manifest)
-        session = _session(graph, threads)
+        session = session_of(graph, threads)
         self.names: list[str] = [column["name"] for column in manifest["columns"]]
         self._pick = _picker(self.names)
         self._codes = [
@@ -280,7 +280,8 @@ def _graph(directory: Path, manifest: dict[str, Any]) -> bytes:
     return graph
 
 
-def _session(graph: bytes, threads: int) -> Any:
+def session_of(graph: bytes, threads: int) -> Any:
+    """An ONNX Runtime session on the CPU."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()

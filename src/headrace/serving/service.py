@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.clock import iso, now
@@ -210,7 +211,7 @@ class ScoringService:
         record: Mapping[str, Any] = {
             **work.deployment.logged,
             "request_id": request_id,
-            "at": iso(now()),
+            "at": _stamp(),
             "latency_ms": round((time.monotonic() - work.request.arrived) * 1000, 3),
             "params": payload.params or None,
             "rows": [
@@ -256,6 +257,20 @@ class ScoringService:
         except OSError as problem:
             # The client is to learn of its own error, not of this one.
             log.warning("a refused request was not counted: %s", problem)
+
+
+def _stamp() -> str:
+    """This moment as ``clock.iso`` writes it; what comes before the milliseconds is kept."""
+    global _second
+    seconds = time.time()
+    whole = int(seconds)
+    known = _second
+    if known[0] != whole:
+        known = _second = (whole, iso(datetime.fromtimestamp(whole, UTC))[:-4])
+    return "%s%03dZ" % (known[1], (seconds - whole) * 1000)
+
+
+_second = (0, "")
 
 
 def is_failure(error: HeadraceError) -> bool:
