@@ -63,6 +63,11 @@ SETTINGS: Final = {
             "Certificate chain (PEM) to serve https with; relative to the project.",
         ),
         Setting("HEADRACE_TLS_KEY", "", "Private key (PEM) of HEADRACE_TLS_CERT."),
+        Setting(
+            "HEADRACE_TOKEN",
+            "",
+            "Bearer token for a scoring plane asked by its address; else the project's.",
+        ),
         Setting("HEADRACE_LOG", "warning", "Level of the log on standard error."),
         Setting("HEADRACE_LOG_FORMAT", "text", "Lines of the log: text, or json."),
     )

@@ -84,7 +84,8 @@ def _float(array: np.ndarray, name: str) -> np.ndarray:
 
     if array.dtype == np.float32:
         return array
-    outside = (np.abs(array) > LARGEST_FLOAT32) & np.isfinite(array)
+    wide = array.astype(np.float64)
+    outside = (np.abs(wide) > LARGEST_FLOAT32) & np.isfinite(wide)
     _refuse(outside, name, lambda row: f"{array[row]!s} is too large for a float")
     return array.astype(np.float32)
 
