@@ -44,6 +44,10 @@ class Adder:
         """One row."""
         return b'{"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}'
 
+    def predict_now(self, inputs: Inputs) -> Answers | None:
+        """It is awaited."""
+        return None
+
     async def predict(
         self, inputs: Inputs, params: Mapping[str, Any] | None, deadline: float
     ) -> Answers:

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from headrace.serving import edge
+from headrace.serving import protocol as edge
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:

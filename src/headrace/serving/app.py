@@ -10,15 +10,16 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from headrace.errors import HeadraceError
 from headrace.payloads.dialects import DIALECTS
-from headrace.serving.edge import EXCHANGE, Guard, respond, whole_body
+from headrace.serving.edge import Guard
 from headrace.serving.errors import HttpError, InternalError
 from headrace.serving.ground_truth import GroundTruth
 from headrace.serving.pages import make_pages
 from headrace.serving.service import Request, ScoringService
+from headrace.serving.targets import Target, target_of
 from headrace.serving.wire import read_body, send_answer, send_error
 
 if TYPE_CHECKING:
@@ -50,35 +51,13 @@ class Limits:
     requests: int = 512
 
 
-class Target(NamedTuple):
-    """What a path to score asks for."""
-
-    endpoint: str
-    protocol: str
-    version: int | None = None
-
-
-def target_of(path: str) -> Target | None:
-    """The endpoint and the protocol of a path; ``None`` for paths that do not score."""
-    parts = path.split("/")
-    match parts:
-        case ["", "endpoints", name, "invocations" | "score" as protocol]:
-            return Target(name, protocol)
-        case ["", "v2", "models", name, "infer"]:
-            return Target(name, "infer")
-        case ["", "v2", "models", name, "versions", version, "infer"]:
-            number = int(version) if version.isdecimal() and len(version) < 10 else -1
-            return Target(name, "infer", number)
-    return None
-
-
 def make_app(
     live: Live,
     service: ScoringService,
     metrics: Metrics,
     token: Callable[[], Secret],
     limits: Limits | None = None,
-) -> ASGIApp:
+) -> Guard:
     """The ASGI application.
 
     Args:
@@ -119,9 +98,8 @@ class _Scoring:
 
     async def _score(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = time.monotonic()
-        exchange = scope.get(EXCHANGE)
         try:
-            request = await self._read(target, scope, receive, exchange, arrived)
+            request = await self._read(target, scope, receive, arrived)
             answer = await self.service.answer(request)
         except HeadraceError as error:
             await send_error(send, error, scope["path"])
@@ -130,16 +108,12 @@ class _Scoring:
             log.exception("a request to score %s met a defect", target.endpoint)
             await send_error(send, InternalError(type(error).__name__), scope["path"])
         else:
-            draining = self.service.live.draining
-            if draining:
+            if self.service.live.draining:
                 answer.headers.append((b"connection", b"close"))
-            if exchange is None or draining or exchange.flow.write_paused:
-                await send_answer(send, 200, answer.headers, answer.body)
-            else:
-                respond(exchange, answer.headers, answer.body)
+            await send_answer(send, 200, answer.headers, answer.body)
 
     async def _read(
-        self, target: Target, scope: Scope, receive: Receive, exchange: Any, arrived: float
+        self, target: Target, scope: Scope, receive: Receive, arrived: float
     ) -> Request:
         """The request with its body.
 
@@ -149,9 +123,7 @@ class _Scoring:
         limits = self.limits
         try:
             self.service.live.endpoint(target.endpoint)
-            body = None if exchange is None else whole_body(exchange)
-            if body is None or len(body) > limits.body_bytes:
-                body = await read_body(scope, receive, limits.body_bytes, limits.body_seconds)
+            body = await read_body(scope, receive, limits.body_bytes, limits.body_seconds)
         except HeadraceError as error:
             self.service.refused(target.endpoint, error)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -70,6 +71,11 @@ class LiveEndpoint:
     router: Router | None
     loaded: Mapping[str, LiveDeployment] = field(default_factory=dict)
     problem: str | None = None
+
+    @cached_property
+    def at_once(self) -> bool:
+        """Whether nothing but kernels answers here."""
+        return bool(self.loaded) and all(d.scorer.kind == "kernel" for d in self.loaded.values())
 
     def route(self, key: str | None) -> LiveDeployment:
         """The deployment that answers a request with this key, or without one.

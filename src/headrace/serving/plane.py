@@ -26,13 +26,14 @@ from headrace.errors import HeadraceError
 from headrace.requestlog.process import left_in
 from headrace.requestlog.spool import SpoolWriter, keep_rotating
 from headrace.serving.app import Limits, make_app
-from headrace.serving.edge import protocol_class
+from headrace.serving.direct import Direct
 from headrace.serving.errors import TokenUnreadableError
 from headrace.serving.live import Live
 from headrace.serving.loading import Loader
 from headrace.serving.metrics import Metrics
 from headrace.serving.mirror import Mirror
 from headrace.serving.pool import ThreadPool
+from headrace.serving.protocol import protocol_class
 from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
 from headrace.serving.telemetry import TracedService, start_tracing
@@ -158,9 +159,12 @@ class Plane:
                     await asyncio.sleep(NOTICE_SECONDS)
                 await super().shutdown(sockets)
 
+        app = make_app(self.live, service, self.metrics, lambda: self._token, self.limits)
+        # What is traced is awaited, step by step.
+        direct = Direct(service, app) if self._tracing is None else None
         config = uvicorn.Config(
-            make_app(self.live, service, self.metrics, lambda: self._token, self.limits),
-            http=protocol_class(),
+            app,
+            http=protocol_class(direct),
             ws="none",
             lifespan="off",
             loop="auto",

@@ -69,6 +69,13 @@ class Scorer(Protocol):
             Exception: anything else is the model's own failure.
         """
 
+    def predict_now(self, inputs: Inputs) -> Answers | None:
+        """The answers where they take next to no time, else ``None``.
+
+        Raises:
+            Exception: the model's own failure.
+        """
+
     def stats(self) -> Mapping[str, float]:
         """Gauges for ``/metrics``, by the name after ``headrace_worker_``."""
 
@@ -88,15 +95,38 @@ async def score(
     Raises:
         PredictionFailedError: the model raised an error, or returned something else.
     """
-    try:
+    with _failing(model):
         return await scorer.predict(inputs, params, deadline)
-    except HeadraceError:
-        # Of the plane or of workers, which word the model's failure themselves.
-        raise
-    except Exception as error:
-        # A model is foreign code: whatever it raises concerns this request alone.
-        log.info("%s failed", model, exc_info=True)
-        raise PredictionFailedError(model, reason_of(error)) from error
+
+
+def score_now(scorer: Scorer, inputs: Inputs, model: str) -> Answers | None:
+    """Run the model if that takes next to no time.
+
+    Raises:
+        PredictionFailedError: the model raised an error.
+    """
+    with _failing(model):
+        return scorer.predict_now(inputs)
+
+
+class _failing:  # a context manager, and a cheap one
+    """Turns what a model raises into an error of the plane's."""
+
+    __slots__ = ("_model",)
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        # Errors of the plane and of workers word the model's failure themselves. A model is
+        # foreign code: whatever else it raises concerns this request alone.
+        if isinstance(error, Exception) and not isinstance(error, HeadraceError):
+            log.info("%s failed", self._model, exc_info=error)
+            raise PredictionFailedError(self._model, reason_of(error)) from error
 
 
 def smoke(scorer: Scorer, model: str) -> None:
@@ -159,14 +189,22 @@ class KernelScorer:
         deadline: float,
     ) -> Answers:
         """The graph's outputs as columns."""
-        if inputs.rows * self._row_seconds <= INLINE_SECONDS:
-            started = time.perf_counter()
-            outputs = self._run(inputs)
-            seconds = (time.perf_counter() - started) / (inputs.rows or 1)
-            self._row_seconds += _SMOOTHING * (seconds - self._row_seconds)
-        else:
+        answers = self.predict_now(inputs)
+        if answers is None:
             outputs = await self._pool.run(deadline, lambda: self._run(inputs))
-        return Answers(outputs, None, inputs.rows)
+            answers = Answers(outputs, None, inputs.rows)
+        return answers
+
+    def predict_now(self, inputs: Inputs) -> Answers | None:
+        """Scored here, unless that would hold up the event loop."""
+        rows = inputs.rows
+        if rows * self._row_seconds > INLINE_SECONDS:
+            return None
+        started = time.monotonic()
+        outputs = self._run(inputs)
+        seconds = (time.monotonic() - started) / (rows or 1)
+        self._row_seconds += _SMOOTHING * (seconds - self._row_seconds)
+        return Answers(outputs, None, rows)
 
     def _run(self, inputs: Inputs) -> Mapping[str, np.ndarray]:
         if inputs.matrix is not None and self._in_order:
@@ -208,6 +246,10 @@ class WorkerScorer:
     def example(self) -> bytes:
         """The logged example, or a row of neutral values."""
         return self._example
+
+    def predict_now(self, inputs: Inputs) -> Answers | None:  # noqa: ARG002
+        """Workers are awaited."""
+        return None
 
     async def predict(
         self, inputs: Inputs, params: Mapping[str, Any] | None, deadline: float

@@ -15,7 +15,7 @@ from headrace.errors import HeadraceError
 from headrace.ids import new_id, new_ids
 from headrace.payloads.dialect import AnswerContext, Dialect
 from headrace.serving.errors import DeadlineExceededError, RequestLogUnavailableError
-from headrace.serving.scorer import score
+from headrace.serving.scorer import score, score_now
 
 if TYPE_CHECKING:
     from headrace.payloads.answer import Answers
@@ -132,6 +132,27 @@ class ScoringService:
             self.refused(request.endpoint, error, deployment)
             raise
 
+    def answer_now(self, request: Request) -> Answer | None:
+        """Score a small request without awaiting anything; ``None`` where that cannot be.
+
+        Raises:
+            HeadraceError: it cannot be answered; counted with the endpoint.
+        """
+        deployment: LiveDeployment | None = None
+        try:
+            work = self._prepare(request)
+            deployment = work.deployment
+            answers = score_now(deployment.scorer, work.inputs, deployment.record.model)
+            if answers is None:
+                return None
+            work.predicted = time.monotonic()
+            answer = self._finish(work, answers)
+        except HeadraceError as error:
+            self.refused(request.endpoint, error, deployment)
+            raise
+        self._answered(work, answers)
+        return answer
+
     async def _score(self, work: _Work, deadline: float) -> Answer:
         deployment, inputs = work.deployment, work.inputs
         params = work.payload.params
@@ -144,13 +165,17 @@ class ScoringService:
         else:
             # Not given up at the deadline: what is logged is answered.
             answer = await self.pool.finish(lambda: self._finish(work, answers))
+        self._answered(work, answers)
+        return answer
+
+    def _answered(self, work: _Work, answers: Answers) -> None:
+        deployment, inputs = work.deployment, work.inputs
         seconds = time.monotonic() - work.request.arrived
         record = deployment.record
         deployment.observations.answered(seconds)
         self.metrics.answered(record.endpoint, record.id, seconds, inputs.rows)
         if self.mirror is not None and self.mirror.targets:
             self.mirror.offer(record.endpoint, deployment, work.payload, inputs, answers)
-        return answer
 
     def _prepare(self, request: Request) -> _Work:
         started = time.monotonic()
@@ -267,7 +292,7 @@ def _stamp() -> str:
     known = _second
     if known[0] != whole:
         known = _second = (whole, iso(datetime.fromtimestamp(whole, UTC))[:-4])
-    return "%s%03dZ" % (known[1], (seconds - whole) * 1000)
+    return f"{known[1]}{int((seconds - whole) * 1000):03d}Z"
 
 
 _second = (0, "")
