@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pydantic import BaseModel, PlainSerializer
+from pydantic import BaseModel, ByteSize, PlainSerializer
 
 from headrace.cli import COMMANDS, cli
-from headrace.endpoints.spec import EndpointSpec, Rollout
+from headrace.endpoints.spec import EndpointSpec, RollbackRules, Rollout
 from headrace.pipeline.spec import Expectations
 from headrace.project.config import ModelEntry, PredictionEntry, Project
 from headrace.promotion.spec import GateSpec
 from headrace.requestlog.policy import LogPolicy
 from headrace.settings import SETTINGS
 from headrace.tracking.spec import Holdout
+from headrace.workers.spec import WorkerSpec
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -34,6 +35,9 @@ def command_line() -> str:
         command = importlib.import_module(f"headrace.cli.{name}").command
         parts.append(f"## headrace {name}\n")
         parts.append(_block(command, name, root))
+        if isinstance(command, click.Group):
+            context = click.Context(command, info_name=name, parent=root)
+            parts += [_block(sub, each, context) for each, sub in command.commands.items()]
     return "\n".join(parts)
 
 
@@ -91,6 +95,8 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "models: NAME: gate:": (GateSpec, "[The gate](gate.md)."),
     "endpoints: NAME:": (EndpointSpec, "[Endpoints](endpoints.md)."),
     "endpoints: NAME: rollout:": (Rollout, ""),
+    "endpoints: NAME: rollout: rollback:": (RollbackRules, "[Rules](endpoints.md#rollouts)."),
+    "endpoints: NAME: workers:": (WorkerSpec, ""),
     "endpoints: NAME: log:": (LogPolicy, "[The request log](requestlog.md)."),
     "predictions: TABLE:": (PredictionEntry, "[Batch scoring](scoring.md)."),
 }
@@ -125,6 +131,8 @@ def _default(field: FieldInfo) -> str:
     for how in field.metadata:
         if isinstance(how, PlainSerializer):
             value = how.func(value)  # type: ignore[call-arg]
+    if isinstance(value, ByteSize):
+        value = value.human_readable()
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
