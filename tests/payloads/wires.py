@@ -158,13 +158,13 @@ def binary_tensors(rows: list[dict[str, Any]], signature: Signature = ALL) -> Wi
 
 
 def every_wire(rows: list[dict[str, Any]], signature: Signature = ALL) -> dict[str, Wire]:
-    """The rows, which have no nulls, in each form that can hold them."""
+    """The rows in each form that can hold them: tensors have no nulls."""
     plain = jsonable(rows)
     names = list(plain[0])
     data = [list(row.values()) for row in plain]
     split = {"columns": names, "data": data}
     table = table_of(rows, signature)
-    return {
+    wires = {
         "dataframe_split": post("invocations", {"dataframe_split": split}),
         "dataframe_records": post("invocations", {"dataframe_records": plain}),
         "instances": post("invocations", {"instances": plain}),
@@ -178,10 +178,14 @@ def every_wire(rows: list[dict[str, Any]], signature: Signature = ALL) -> dict[s
         ),
         "parquet": in_parquet(table),
         "parquet x": Wire("invocations", parquet(table), {"content-type": "application/x-parquet"}),
-        "tensors": post("infer", {"inputs": tensors(rows, signature)}),
-        "binary tensors": binary_tensors(rows, signature),
         "azure split": post("score", {"input_data": split | {"index": list(range(len(rows)))}}),
         "azure records": post("score", {"input_data": plain}),
         "azure columns": post("score", {"input_data": columns_of(plain)}),
         "azure data": post("score", {"data": plain}),
+    }
+    if any(value is None for row in rows for value in row.values()):
+        return wires
+    return wires | {
+        "tensors": post("infer", {"inputs": tensors(rows, signature)}),
+        "binary tensors": binary_tensors(rows, signature),
     }
