@@ -50,15 +50,6 @@ def headrace_map(files: str, model: str, rows: str, target: str, runs: int) -> l
     return timed(run, runs)
 
 
-def headrace_udf(files: str, model: str, rows: str, target: str, runs: int) -> list[float]:
-    """``mlflow.pyfunc.spark_udf`` on Headrace's engine."""
-    from pathlib import Path
-
-    from headrace.workspace import open_workspace
-
-    return spark_udf(open_workspace(Path.cwd()).spark(), files, model, rows, target, runs)
-
-
 def spark(files: str, model: str, rows: str, target: str, runs: int) -> list[float]:
     """``mlflow.pyfunc.spark_udf`` on Apache Spark, set up for two cores as its guide says."""
     import os
@@ -164,7 +155,6 @@ def timed(run, runs: int) -> list[float]:
 JOBS = {
     "headrace-score": headrace_score,
     "headrace-map": headrace_map,
-    "headrace-udf": headrace_udf,
     "spark": spark,
     "plain": plain,
     "plain-memory": plain_memory,

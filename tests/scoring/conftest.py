@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,6 +15,11 @@ import pytest
 from headrace import lakehouse
 from headrace.scoring import PredictionSpec
 from headrace.workspace import Workspace, open_workspace
+
+from .trained import make_trained
+
+if TYPE_CHECKING:
+    from tests.modelling import ModelProject
 
 MLFLOW_WARNINGS = [
     # MLflow's own use of SQLAlchemy.
@@ -89,6 +94,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         opened.spark()
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelProject]:
+    """A project whose model ``failure/1`` takes numbers and texts, and has a kernel."""
+    project = make_trained(tmp_path_factory.mktemp("trained") / "project")
+    yield project
+    project.workspace.close()
 
 
 @pytest.fixture(scope="module")

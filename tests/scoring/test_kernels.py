@@ -6,114 +6,28 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
-from tests.modelling import ModelProject, make_model_project
 
 from headrace import kernels
 from headrace.environments import Environment
-from headrace.registry import ModelVersion, register, resolve
-from headrace.scoring import PredictionSpec, score, scorers, store
+from headrace.registry import resolve
+from headrace.scoring import score, scorers, store
 from headrace.scoring.errors import KernelTooLargeError, ScoringFailedError
-from headrace.tracking import train
 
 from .conftest import MLFLOW_WARNINGS, Scored, rows
 from .engines import CLIENT, serve
+from .trained import artifacts, kernel_answers, predictions, spec_of, to_score
+
+if TYPE_CHECKING:
+    from tests.modelling import ModelProject
 
 pytestmark = MLFLOW_WARNINGS
-
-PIPELINE = """
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
-
-
-def train(X, y, *, seed):
-    columns = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), ["model"]),
-        (SimpleImputer(strategy="median"), ["heat", "shake", "noise"]),
-    )
-    forest = RandomForestClassifier(40, max_depth=6, random_state=seed)
-    return make_pipeline(columns, forest).fit(X, y)
-"""
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelProject]:
-    """A project whose model ``failure/1`` takes numbers and texts, and has a kernel."""
-    project = make_model_project(tmp_path_factory.mktemp("kernels") / "project")
-    project.write("training/model.py", PIPELINE)
-    spec = project.spec(features=["heat", "shake", "noise", "model"])
-    version = register(project.workspace, spec, train(project.workspace, spec))
-    report = kernels.ensure_kernel(artifacts(project, version))
-    assert report.proven, report.reason
-    project.workspace.mlflow().set_registered_model_alias("failure", "production", "1")
-    yield project
-    project.workspace.close()
-
-
-def artifacts(project: ModelProject, version: ModelVersion) -> Path:
-    """The directory of a version's files."""
-    logged = project.workspace.mlflow().get_logged_model(version.model_id)
-    return Path(logged.artifact_location.removeprefix("file://"))
-
-
-def to_score(count: int = 3000, seed: int = 5) -> pa.Table:
-    """Rows with nulls, unseen texts and integers."""
-    random = np.random.default_rng(seed)
-    heat, shake = random.normal(size=(2, count))
-    return pa.table(
-        {
-            "id": np.arange(count),
-            "heat": pa.array(heat, mask=random.random(count) < 0.1),
-            "shake": pa.array(shake, pa.float32()),
-            "noise": pa.array(random.integers(-30, 30, count), pa.int16()),
-            "model": pa.array(random.choice(["m0", "m1", "m2", "new"], count).tolist()),
-            "fails": pa.array(heat > 1),  # the label, which no scorer may look at
-        }
-    )
-
-
-def spec_of(project: ModelProject, name: str) -> PredictionSpec:
-    """Scores ``gold.NAME`` with ``failure`` into ``gold.NAME_predictions``."""
-    return PredictionSpec(
-        table=f"gold.{name}_predictions",
-        model="failure@production",
-        input=f"gold.{name}",
-        key=["id"],
-    )
-
-
-def predictions(project: ModelProject, spec: PredictionSpec) -> pd.DataFrame:
-    """The table of predictions, by id."""
-    from headrace import lakehouse
-
-    location = project.workspace.catalog.resolve(spec.table).location
-    found: pd.DataFrame = lakehouse.read(str(location)).to_pandas()
-    return found.sort_values("id", ignore_index=True)
-
-
-def kernel_answers(project: ModelProject, table: pa.Table) -> dict[str, np.ndarray]:
-    """The kernel, row by row."""
-    from headrace.scoring.columns import typed_columns
-
-    version = resolve(project.workspace, "failure/1")
-    kernel = kernels.load_kernel(artifacts(project, version))
-    assert kernel is not None
-    types = {"heat": "double", "shake": "double", "noise": "double", "model": "string"}
-    each = [
-        kernel.predict(typed_columns(table.slice(at, 1), types, frozenset()), 1)
-        for at in range(table.num_rows)
-    ]
-    return {name: np.concatenate([one[name] for one in each]) for name in ("score", "label")}
 
 
 def test_a_table_is_scored_by_the_kernel_bit_for_bit(trained: ModelProject) -> None:
