@@ -142,6 +142,7 @@ def create_deployment(
         DeploymentFailedError: it did not become ready.
     """
     _check_keys(config, (*_SETTINGS, "wait_seconds"))
+    seconds = _seconds(config)
     reference = reference_of(model_uri)
     version = resolve(workspace, reference)
     record = _record(workspace, endpoint)
@@ -150,7 +151,7 @@ def create_deployment(
     settings = {key: value for key, value in config.items() if key != "wait_seconds"}
     spec = _spec(before | settings | {"model": reference})
     made = deploy(workspace, spec, version)
-    _await(workspace, endpoint, made.id, _seconds(config))
+    _await(workspace, endpoint, made.id, seconds)
     found = {status.id: status for status in _active(endpoint_status(workspace, endpoint))}
     status = found.get(made.id)
     if status is None:
