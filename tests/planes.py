@@ -1,4 +1,8 @@
-"""Projects with models that answer recognisably, and a scoring plane to ask."""
+"""Projects with models that answer recognisably, and a scoring plane to ask.
+
+Every model's score is a + 10 b + its offset. ``first`` and ``second`` have kernels; the others
+have code of their own, which runs in workers and gives the column ``site`` as the label.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,18 @@ from email.message import Message
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from headrace import kernels
 from headrace.endpoints import EndpointSpec, Rollout, deploy, endpoint_status
 from headrace.registry import ModelVersion
 from headrace.settings import Paths, read_token
+from headrace.tracking import flavor
 from headrace.workspace import Workspace, open_workspace
 
-#: score = a + 10 * b + offset; label = the text column. Its configuration makes it misbehave.
+#: The code of models without a kernel. Its configuration makes it misbehave.
 MODEL = """
 import time
 
@@ -140,6 +147,38 @@ def make_root(root: Path) -> Paths:
     return paths
 
 
+#: Offsets of the models that have kernels.
+KERNELS = {"first": 1000.0, "second": 2000.0}
+
+
+def log_kernel(offset: float, example: bool) -> str:
+    """Log a linear model to the active run and prove its kernel; its id."""
+    import numpy as np
+    import pandas as pd
+    from mlflow.models import Model, infer_signature
+    from sklearn.linear_model import LinearRegression
+
+    inputs = pd.DataFrame({"a": [1.0, 2.0], "b": [2, 3]})
+    model = LinearRegression().fit(inputs, [0.0, 1.0])
+    model.coef_, model.intercept_ = np.array([1.0, 10.0]), np.float64(offset)
+    kind = flavor.flavor_of(model)
+    assert kind is not None
+    info = Model.log(
+        artifact_path=None,
+        flavor=flavor._Flavor(kind, {"task": "regression", "labels": None, "threshold": None}),
+        name="model",
+        sk_model=model,
+        signature=infer_signature(inputs),
+        input_example=inputs if example else None,
+        pip_requirements=["scikit-learn"],
+        validate_serving_input=False,
+        flavor_name=kind,
+    )
+    report = kernels.compile_model(Path(urlsplit(info.artifact_path).path), inputs)
+    assert report.proven, report.reason
+    return str(info.model_id)
+
+
 def log_models(paths: Paths) -> dict[str, ModelVersion]:
     """Log models that differ in their configuration; the key tells what is special."""
     import mlflow
@@ -153,8 +192,7 @@ def log_models(paths: Paths) -> dict[str, ModelVersion]:
     inputs = pd.DataFrame({"a": [1.0], "b": [2], "site": ["north"]})
     signature = infer_signature(inputs, pd.DataFrame({"score": [1.0], "label": ["north"]}))
     kinds: dict[str, dict[str, Any]] = {
-        "first": {"offset": 1000.0},
-        "second": {"offset": 2000.0},
+        **{kind: {"offset": offset} for kind, offset in KERNELS.items()},
         "third": {"offset": 3000.0},
         "slow": {"offset": 4000.0, "seconds": 0.3},
         "unloadable": {"offset": 0.0, "broken": "load"},
@@ -163,12 +201,16 @@ def log_models(paths: Paths) -> dict[str, ModelVersion]:
     versions = {}
     for number, (kind, config) in enumerate(kinds.items(), 1):
         with mlflow.start_run(experiment_id=experiment) as run:
+            if kind in KERNELS:
+                model_id = log_kernel(config["offset"], example=kind == "first")
+                versions[kind] = ModelVersion("model", number, model_id, run.info.run_id)
+                continue
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(script),
                 model_config=config,
                 signature=signature,
-                input_example=inputs if kind != "second" else None,
+                input_example=inputs,
                 pip_requirements=["mlflow"],
             )
         versions[kind] = ModelVersion("model", number, info.model_id, run.info.run_id)
