@@ -66,6 +66,27 @@ def test_vacuum_removes_what_no_kept_version_needs(location: Path, make_rows: Ma
         lakehouse.read(location, version=0)
 
 
+def test_vacuum_removes_what_a_killed_writer_left(location: Path, make_rows: MakeRows) -> None:
+    lakehouse.write(location, make_rows(3))
+    (live,) = lakehouse.files(location)
+    left, fresh = location / "left.parquet", location / "fresh.parquet"
+    left.write_bytes(Path(live.path).read_bytes())
+    age(location, days=2)
+    fresh.write_bytes(b"another writer is at it")
+    day = timedelta(days=1)
+    assert lakehouse.vacuum(location, day, floor=day) == []
+    assert lakehouse.vacuum(location, day, floor=day, orphans=True) == [str(left)]
+    assert fresh.exists()
+    assert lakehouse.read(location).num_rows == 3
+
+
+def test_compact_leaves_files_of_the_target_size(location: Path, make_rows: MakeRows) -> None:
+    for number in range(4):
+        lakehouse.write(location, make_rows(10, first=10 * number))
+    assert lakehouse.compact(location, target_bytes=10) == 3
+    assert len(lakehouse.files(location)) == 4
+
+
 def test_compact_keeps_rows_and_versions(location: Path, make_rows: MakeRows) -> None:
     for number in range(5):
         lakehouse.write(location, make_rows(10, first=10 * number))

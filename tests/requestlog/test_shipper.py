@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -253,6 +253,30 @@ def test_small_files_are_merged(
     spool(paths, [served(5)])
     shipper.ship()
     assert len(logged(shipper)) == 6
+
+
+def test_files_of_table_and_log_stay_bounded(
+    shipper: Shipper, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "EVERY_COMMITS", 10)
+    monkeypatch.setattr(upkeep, "RETENTION", timedelta(0))
+    monkeypatch.setattr(upkeep, "VACUUM_SECONDS", 0.0)
+    second = dict.fromkeys(list(upkeep.PROPERTIES)[:2], "interval 1 seconds")
+    monkeypatch.setattr(upkeep, "PROPERTIES", {**upkeep.PROPERTIES, **second})
+    location = shipper.catalog.location_for("ops.scores_requests")
+    most = 0
+    with SpoolWriter(paths.spool) as writer:
+        for number in range(250):
+            writer.append(served(number))
+            writer.rotate()
+            shipper.ship()
+            most = max(most, len(list(location.glob("*.parquet"))))
+    assert most <= 11
+    log = location / "_delta_log"
+    # delta-rs clears the log at its own checkpoints, each hundred versions.
+    assert len(list(log.glob("*.json"))) < 150
+    assert len(list(log.glob("*.checkpoint.parquet"))) < 10
+    assert len(logged(shipper)) == 250
 
 
 def test_failures_are_told_from_refused_input() -> None:

@@ -12,7 +12,6 @@ import yaml
 from headrace import endpoints, payloads
 from headrace.endpoints import EndpointSpec
 from headrace.errors import HeadraceError
-from headrace.requestlog.tables import request_rows
 from headrace.serving import errors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()
@@ -21,7 +20,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()
 ELSEWHERE = {
     *("address_unavailable", "deployment_not_ready", "invalid_shares", "model_not_servable"),
     *("plane_failed", "plane_running", "port_in_use", "token_unreadable"),
-    "invalid_log_level",
     *("http_error", "internal_error"),
 }
 
@@ -35,11 +33,6 @@ def codes() -> dict[str, int]:
 @pytest.mark.parametrize("code", sorted(set(codes()) - ELSEWHERE))
 def test_each_error_of_a_request_is_documented_with_its_status(code: str) -> None:
     assert re.search(rf"^\| {codes()[code]} \| `{code}` \|", PAGE, re.MULTILINE)
-
-
-@pytest.mark.parametrize("column", request_rows([]).column_names)
-def test_each_column_of_the_request_log_is_documented(column: str) -> None:
-    assert f"`{column}`" in PAGE
 
 
 def test_each_header_is_documented() -> None:

@@ -14,15 +14,25 @@ from headrace.lakehouse.retry import retry
 RETENTION_FLOOR: Final = timedelta(days=7)
 
 
-def vacuum(location: str | Path, retention: timedelta, dry_run: bool = False) -> list[str]:
+def vacuum(
+    location: str | Path,
+    retention: timedelta,
+    dry_run: bool = False,
+    *,
+    floor: timedelta = RETENTION_FLOOR,
+    orphans: bool = False,
+) -> list[str]:
     """Remove files that only versions older than the retention need.
 
     Time travel to those versions ends with it.
 
     Args:
         location: directory of the table.
-        retention: how long the past stays readable, at least ``RETENTION_FLOOR``.
+        retention: how long the past stays readable, at least ``floor``.
         dry_run: remove nothing, and tell what would go.
+        floor: ``RETENTION_FLOOR`` but for tables whose versions nobody goes back to.
+        orphans: also files older than the retention that no commit names, such as a writer
+            leaves that is killed before its commit.
 
     Returns:
         Absolute paths of the files removed.
@@ -32,14 +42,16 @@ def vacuum(location: str | Path, retention: timedelta, dry_run: bool = False) ->
         NotADeltaTableError: there is no table.
     """
     path = directory(location)
-    if retention < RETENTION_FLOOR:
-        raise RetentionTooShortError(str(path), retention, RETENTION_FLOOR)
+    if retention < floor:
+        raise RetentionTooShortError(str(path), retention, floor)
     hours = -(-retention // timedelta(hours=1))
 
     def action() -> list[str]:
         table = open_table(path)
         with delta_errors(path):
-            gone: list[str] = table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False)
+            gone: list[str] = table.vacuum(
+                hours, dry_run=dry_run, enforce_retention_duration=False, full=orphans
+            )
         return gone
 
     removed = retry(action, location=path, operation="vacuum")

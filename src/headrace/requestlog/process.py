@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHIP_SECONDS: Final = 2.0
+#: Between two rounds. With a second for the segment and one for the commit, half of the ten
+#: seconds are left for a machine that is busy.
+SHIP_SECONDS: Final = 3.0
 #: How long a plane may take to drain when the supervisor is gone.
 DRAIN_SECONDS: Final = 45.0
 #: What is left to ship at the end may take so long; the next start ships the rest.
@@ -95,7 +97,7 @@ class ShipperProcess:
         return self._shipper
 
     def _say(self, problem: str) -> None:
-        # Once, not every two seconds.
+        # Once, not in every round.
         if problem != self._problem:
             self._problem = problem
             log.warning("%s", problem)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from headrace.clock import now
 from headrace.crash import crash_point
 from headrace.errors import HeadraceError
 from headrace.locks import exclusive
-from headrace.requestlog import upkeep
 from headrace.requestlog.counts import add_counts, counts_of, shipped_until
 from headrace.requestlog.lineage import LogLineage
 from headrace.requestlog.spool import Segment, adopt, discard, segments_of, writers
@@ -37,6 +35,7 @@ from headrace.requestlog.tables import (
     truth_rows,
     truth_table,
 )
+from headrace.requestlog.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,7 +87,7 @@ class Shipper:
         self.store = store
         self.catalog = catalog
         self.lineage = LogLineage(store)
-        self._commits: Counter[str] = Counter()
+        self._upkeep = Upkeep()
 
     def ship(self) -> int:
         """Ship every finished segment; the number shipped. 0 if another process is shipping.
@@ -200,7 +199,7 @@ class Shipper:
             transaction=lakehouse.Transaction(_application(group.writer), group.last),
         )
         crash_point("ship:after-commit")
-        self._commits[str(location)] += 1
+        self._upkeep.committed(location)
 
     def _count(self, group: _Group, endpoint: str) -> None:
         """Add to the counts what has not been counted: one transaction."""
@@ -234,15 +233,11 @@ class Shipper:
             connection.execute(shipments.delete().where(shipments.c.writer == writer))
 
     def _tidy(self) -> None:
-        """Keep the tables that have had many commits small."""
-        for location, commits in list(self._commits.items()):
-            if commits >= upkeep.EVERY_COMMITS:
-                try:
-                    upkeep.tidy(location)
-                except (HeadraceError, OSError) as error:
-                    log.warning("%s was not tidied: %s", location, error)
-                    continue
-                del self._commits[location]
+        for location in self._upkeep.due():
+            try:
+                self._upkeep.tidy(location)
+            except (HeadraceError, OSError) as error:
+                log.warning("%s was not tidied: %s", location, error)
 
 
 def _application(writer: str) -> str:
