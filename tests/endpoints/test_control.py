@@ -20,6 +20,8 @@ from headrace.endpoints import (
     rollback,
     rollout,
     shift,
+    went_back,
+    withdraw,
 )
 from headrace.endpoints.errors import (
     EndpointNotFoundError,
@@ -28,6 +30,9 @@ from headrace.endpoints.errors import (
 )
 from headrace.endpoints.records import EndpointRecord, read_endpoints
 from headrace.endpoints.rules import Judgement
+from headrace.project.apply import _ACTIONS as ACTIONS
+from headrace.project.config import Project
+from headrace.project.plan import Desired
 from headrace.registry import ModelVersion
 from headrace.workspace import Workspace, open_workspace
 
@@ -182,6 +187,43 @@ def test_what_was_rolled_back_is_not_deployed_again_by_itself(
     assert not deployment_freshness(workspace, spec()).stale
     rollout.mark_ready(workspace.store, "scores", again.id)
     assert green(workspace) == 10
+
+
+def test_a_run_leaves_what_was_rolled_back_and_applies_the_settings(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import headrace.registry
+
+    monkeypatch.setattr(headrace.registry, "resolve", lambda *_: version(2))
+    first = go_live(workspace, 1)
+    rollout.go_back(workspace.store, "scores", go_live(workspace, 2), BAD)
+    project = Project(name="p", endpoints={"scores": spec(every="2h")})
+    message, _ = ACTIONS["endpoint"](Desired(workspace, project, None), "scores", False)
+    assert message == "version 2 was rolled back: error_rate is 100 %"
+    target = record(workspace).target
+    assert target
+    assert target.id == first
+    assert record(workspace).spec == spec(every="2h")
+
+
+def test_an_endpoint_that_comes_back_gets_its_version_also_after_a_rollback(
+    workspace: Workspace,
+) -> None:
+    go_live(workspace, 1)
+    rollout.go_back(workspace.store, "scores", go_live(workspace, 2), BAD)
+    assert went_back(workspace, "scores", version(2)) == "error_rate is 100 %"
+    assert went_back(workspace, "scores", version(1)) is None
+    withdraw(workspace, "scores")
+    assert went_back(workspace, "scores", version(2)) is None, "nothing else is live"
+
+
+def test_a_superseded_rollout_is_a_decision(workspace: Workspace) -> None:
+    go_live(workspace, 1)
+    second = go_live(workspace, 2)
+    deploy(workspace, spec(), version(3))
+    newest = decisions(workspace, "scores", limit=1)[0]
+    assert (newest.action, newest.deployment) == ("superseded", second)
+    assert newest.shares_after == {"blue": 100, "green": 0}
 
 
 def test_a_rule_goes_back_also_from_a_pause_and_only_once(workspace: Workspace) -> None:

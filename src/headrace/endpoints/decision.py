@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headrace.endpoints.rules import Judgement
     from headrace.workspace import Workspace
 
-Action = Literal["forward", "wait", "rollback", "failed", "pause", "resume", "shift"]
+Action = Literal["forward", "wait", "rollback", "failed", "superseded", "pause", "resume", "shift"]
 
 #: Who decides where nobody did by hand.
 ROLLOUT = "rollout"
@@ -30,8 +30,9 @@ class Decision:
     """One decision.
 
     Attributes:
-        action: ``forward``, ``wait``, ``rollback``, ``failed`` (it never became ready), or what
-            was done by hand: ``pause``, ``resume``, ``shift``, ``rollback``.
+        action: ``forward``, ``wait``, ``rollback``, ``failed`` (it never became ready),
+            ``superseded`` (another version was deployed), or what was done by hand: ``pause``,
+            ``resume``, ``shift``, ``rollback``.
         decided_by: ``rollout``, or the person.
         step: steps that had been made before.
         evidence: ``requests`` and for each rule a check: limit, observed value, number and mean

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from headrace.clock import now
-from headrace.endpoints.decision import rollback_of
+from headrace.endpoints import decision
 from headrace.endpoints.errors import EndpointNotFoundError
 from headrace.endpoints.records import Deployment, EndpointRecord, read_endpoint
 from headrace.endpoints.rollout import set_state, set_traffic, touch
@@ -101,9 +101,17 @@ def deployment_freshness(workspace: Workspace, spec: EndpointSpec) -> Freshness:
 
 
 def went_back(workspace: Workspace, endpoint: str, version: ModelVersion) -> str | None:
-    """Why the endpoint went back from a version, by rule or by hand; ``None`` if it did not."""
+    """Why the endpoint answers with something else than a version that it had before.
+
+    Returns:
+        The reason of the rollback, by rule or by hand; ``None`` if there was none, or nothing
+        is deployed now.
+    """
     with workspace.store.reading() as connection:
-        return rollback_of(connection, endpoint, version.model_id)
+        record = read_endpoint(connection, endpoint)
+        if record is None or record.target is None:
+            return None
+        return decision.rollback_of(connection, endpoint, version.model_id)
 
 
 def declare(workspace: Workspace, spec: EndpointSpec) -> Deployment | None:
@@ -145,8 +153,13 @@ def _supersede(connection: Connection, record: EndpointRecord, colour: str, reas
     if old is None:
         return
     share = record.split.shares.get(colour, 0) if record.split else 0
+    after = None
     if share and record.live_colour not in (None, colour):
-        set_traffic(connection, record, {other(colour): 100}, reason)
+        after = {colour: 0, other(colour): 100}
+        set_traffic(connection, record, after, reason)
+    progress = record.rollouts.get(old.id)
+    if progress is not None and progress.under_way:
+        decision.record(connection, record, old.id, "superseded", reason, by="deploy", after=after)
     # One that never was ready has no request to finish; the plane retires it all the same.
     set_state(connection, old.id, "draining", reason)
 

@@ -39,12 +39,17 @@ class Metrics:
     Args:
         live: what is being served.
         gauges: further values, read at each scrape: name to (help, value).
+        mirrored: counts of copies of requests by endpoint and by what became of them.
     """
 
     def __init__(
-        self, live: Live, gauges: Mapping[str, tuple[str, Callable[[], float]]] | None = None
+        self,
+        live: Live,
+        gauges: Mapping[str, tuple[str, Callable[[], float]]] | None = None,
+        mirrored: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         self.live = live
+        self.mirrored = {} if mirrored is None else mirrored
         self.gauges = dict(gauges or {})
         self.in_flight = 0
         self._latency: dict[Key, _Latency] = {}
@@ -90,6 +95,7 @@ class Metrics:
         """The families, for ``prometheus_client``."""
         yield from self._of_requests()
         yield from self._of_deployments()
+        yield self._of_mirror()
         yield _gauge("headrace_requests_in_flight", "Requests under way.", self.in_flight)
         yield _gauge("headrace_ready", "1 while /readyz answers 200.", float(self._ready()))
         for name, (help_text, value) in self.gauges.items():
@@ -127,6 +133,19 @@ class Metrics:
         for why, count in list(self._errors.items()):
             errors.add_metric(why, count)
         yield from (requests, latency, rows, errors)
+
+    def _of_mirror(self) -> Metric:
+        from prometheus_client.core import CounterMetricFamily
+
+        mirrored = CounterMetricFamily(
+            "headrace_mirrored_requests",
+            "Copies of requests for the deployment that takes over, by what became of them.",
+            labels=("endpoint", "outcome"),
+        )
+        for endpoint, counts in list(self.mirrored.items()):
+            for outcome, count in list(counts.items()):
+                mirrored.add_metric((endpoint, outcome), count)
+        return mirrored
 
     def _of_deployments(self) -> Iterable[Metric]:
         from prometheus_client.core import GaugeMetricFamily

@@ -78,7 +78,7 @@ class Plane:
         self.spool = SpoolWriter(paths.spool)
         self.pool = ThreadPool(min(4, os.cpu_count() or 1), 256, self.limits.deadline_seconds)
         self.mirror = Mirror()
-        self.metrics = Metrics(self.live, self._gauges())
+        self.metrics = Metrics(self.live, self._gauges(), self.mirror.counts)
         self.loader = Loader(self.live, self.pool, paths.temporary)
         self.reconciler = Reconciler(paths, self.live, self.loader, self.mirror)
         self.status = 0
