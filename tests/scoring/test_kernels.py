@@ -17,7 +17,7 @@ import pytest
 from headrace import kernels
 from headrace.environments import Environment
 from headrace.registry import resolve
-from headrace.scoring import score, scorers, store
+from headrace.scoring import layout, score, scorers, store
 from headrace.scoring.errors import KernelTooLargeError, ScoringFailedError
 
 from .conftest import MLFLOW_WARNINGS, Scored, rows
@@ -30,10 +30,18 @@ if TYPE_CHECKING:
 pytestmark = MLFLOW_WARNINGS
 
 
-def test_a_table_is_scored_by_the_kernel_bit_for_bit(trained: ModelProject) -> None:
+@pytest.mark.parametrize("large", [0, 10**9])
+def test_a_table_is_scored_by_the_kernel_bit_for_bit(
+    trained: ModelProject, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    """In either layout: a small forest is left as it is, a large one goes tree by tree."""
+    monkeypatch.setattr(layout, "LARGE", large)
     spec, table = spec_of(trained, "plain"), to_score()
     trained.put(table, "gold.plain")
-    done = score(trained.workspace, spec)
+    laid_out = trained.workspace.paths.temporary.glob("models/*/kernel-batch")
+    for home in laid_out:
+        shutil.rmtree(home)
+    done = score(trained.workspace, spec, full=True)
 
     report = kernels.read_report(artifacts(trained, resolve(trained.workspace, "failure/1")))
     assert report is not None
@@ -42,7 +50,7 @@ def test_a_table_is_scored_by_the_kernel_bit_for_bit(trained: ModelProject) -> N
     assert found["score"].to_numpy().tobytes() == expected["score"].tobytes()
     assert found["label"].tolist() == expected["label"].tolist()
     original = trained.workspace.paths.temporary / "models" / done.model_id
-    assert (original / "kernel-batch" / "model.onnx").is_file()
+    assert (original / "kernel-batch" / "model.onnx").is_file() == (large == 0)
 
 
 def test_the_record_says_what_predicted(trained: ModelProject) -> None:

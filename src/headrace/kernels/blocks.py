@@ -29,16 +29,17 @@ _PER_NODE = (
 _PER_LEAF = ("leaf_targetids", "leaf_weights")
 
 
-def tree_by_tree(graph: bytes) -> bytes | None:
+def tree_by_tree(graph: bytes, least: int = 0) -> bytes | None:
     """The graph with a node a tree, or ``None`` where it has no ensemble to lay out so.
 
-    Ensembles of several targets and of tests of membership are left as they are.
+    Ensembles of several targets and of tests of membership are left as they are, and those of
+    fewer than ``least`` inner nodes.
     """
     import onnx
 
     model = onnx.load_model_from_string(graph)
     nodes = list(model.graph.node)
-    found = [(node, _attributes(node)) for node in nodes if _can_be_split(node)]
+    found = [(node, _attributes(node)) for node in nodes if _can_be_split(node, least)]
     if not found:
         return None
     del model.graph.node[:]
@@ -52,15 +53,16 @@ def tree_by_tree(graph: bytes) -> bytes | None:
     return laid_out
 
 
-def _can_be_split(node: onnx.NodeProto) -> bool:
+def _can_be_split(node: onnx.NodeProto, least: int) -> bool:
     if node.op_type != "TreeEnsemble":
         return False
-    names = {attribute.name for attribute in node.attribute}
+    length = {a.name: len(a.ints) for a in node.attribute}
     attributes = {a.name: a.i for a in node.attribute if a.name in ("n_targets", "post_transform")}
     return (
         attributes == {"n_targets": 1, "post_transform": 0}
-        and "membership_values" not in names
-        and next(len(a.ints) for a in node.attribute if a.name == "tree_roots") > 1
+        and "membership_values" not in length
+        and length["tree_roots"] > 1
+        and length["nodes_featureids"] >= least
     )
 
 
