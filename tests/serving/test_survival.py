@@ -80,7 +80,7 @@ def test_a_killed_plane_loses_only_what_it_was_answering(project: Served) -> Non
     with running_plane(project.paths) as url, asked(project, url, connections=32) as load:
         load.more(50)
         killed = len(load.ended)
-        kill(plane_pid(project))
+        kill(plane_pid(project.paths))
         eventually(lambda: len(load.ended) > killed + 32 and load.ended[-1].status == 200)
         load.more(50)
     failed = load.failed()
@@ -160,7 +160,7 @@ def test_a_database_that_goes_away_and_comes_back(project: Served) -> None:
         gone = file.with_suffix(".gone")
         file.rename(gone)
         killed = len(load.ended)
-        kill(plane_pid(project))
+        kill(plane_pid(project.paths))
         eventually(lambda: len(load.ended) > killed + 32 and load.ended[-1].status == 200)
         load.more(50)
         gone.rename(file)

@@ -18,7 +18,7 @@ from tests.planes import Served, eventually, row
 from headrace import lakehouse
 from headrace.endpoints import read_plane
 from headrace.requestlog import request_table
-from headrace.settings import read_token
+from headrace.settings import Paths, read_token
 
 RATE: Final = 50.0
 OFFSETS: Final = {"1": 1000.0, "2": 2000.0, "3": 3000.0, "4": 4000.0}
@@ -85,16 +85,16 @@ def assert_logged_once(project: Served, load: OpenLoop, unanswered: int = 0) -> 
     assert len(found) - len(answered) <= unanswered, load.outcomes()
 
 
-def plane_pid(project: Served) -> int:
+def plane_pid(paths: Paths) -> int:
     """The scoring plane's process."""
-    running = read_plane(project.paths)
+    running = read_plane(paths)
     assert running is not None
     return running.pid
 
 
 def workers(project: Served) -> list[int]:
     """The processes that score: started by the plane, or forked from their template."""
-    started = {pid: _command(pid) for pid in tree(plane_pid(project))}
+    started = {pid: _command(pid) for pid in tree(plane_pid(project.paths))}
     template = templates(project)
     forked = {pid for parent in template for pid in tree(parent)} - set(template)
     return [pid for pid in started if pid in forked or "process.py worker" in started[pid]]
@@ -102,7 +102,7 @@ def workers(project: Served) -> list[int]:
 
 def templates(project: Served) -> list[int]:
     """The processes that workers are forked from."""
-    plane = plane_pid(project)
+    plane = plane_pid(project.paths)
     held = [pid for pid in tree(plane) if "process.py template" in _command(pid)]
     forked = {pid for parent in held for pid in tree(parent)[1:]}
     return [pid for pid in held if pid not in forked]
