@@ -18,11 +18,12 @@ from headrace.clock import now
 from headrace.endpoints.records import Deployment, model_directory
 from headrace.payloads.codec import parse
 from headrace.payloads.errors import ModelNotServableError
+from headrace.payloads.inputs import Inputs
 from headrace.serving.errors import PredictionFailedError
 from headrace.serving.live import Live
 from headrace.serving.loading import Loader
 from headrace.serving.pool import ThreadPool
-from headrace.serving.scorer import Scorer, reason_of, score, smoke
+from headrace.serving.scorer import KernelScorer, Scorer, reason_of, score, smoke
 from headrace.workers import ModelFailedError
 
 from .fakes import Adder
@@ -164,3 +165,35 @@ def test_foreign_errors_become_a_bounded_reason() -> None:
     assert caught.value.why == "ZeroDivisionError: the model divides by zero"
     assert reason_of(ValueError()) == "ValueError"
     assert len(reason_of(ValueError("x" * 1000))) == 300
+
+
+class Graph:
+    """Stands for a kernel; its calls take as long as they are told to."""
+
+    names = ("a",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def predict(self, columns: Any, rows: int) -> dict[str, Any]:
+        time.sleep(self.seconds * rows)
+        return {"score": columns["a"]}
+
+
+def test_a_kernel_that_is_slow_runs_in_a_thread_until_it_is_fast_again() -> None:
+    graph, pool = Graph(), ThreadPool(1, 8, 30.0)
+    scorer = KernelScorer(graph, Adder.signature, b"", pool)  # type: ignore[arg-type]
+    inputs = Inputs(1, {"a": np.array([1.0])})
+
+    def ask() -> Answers:
+        return asyncio.run(scorer.predict(inputs, None, time.monotonic() + 30))
+
+    assert scorer.predict_now(inputs) is not None
+    graph.seconds = 0.05
+    for _ in range(3):
+        ask()
+    assert scorer.predict_now(inputs) is None
+    graph.seconds = 0.0
+    assert ask().scores() == [1.0]
+    assert scorer.predict_now(inputs) is not None
+    pool.close()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from headrace.payloads.signature import Signature
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class AnswerContext:
     """What an answer says beside the predictions.
 
@@ -34,7 +34,7 @@ class AnswerContext:
     endpoint: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Encoded:
     """An answer's body, its media type, and headers that the protocol wants."""
 

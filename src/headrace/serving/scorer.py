@@ -200,16 +200,22 @@ class KernelScorer:
         rows = inputs.rows
         if rows * self._row_seconds > INLINE_SECONDS:
             return None
-        started = time.monotonic()
-        outputs = self._run(inputs)
-        seconds = (time.monotonic() - started) / (rows or 1)
-        self._row_seconds += _SMOOTHING * (seconds - self._row_seconds)
-        return Answers(outputs, None, rows)
+        return Answers(self._run(inputs), None, rows)
 
     def _run(self, inputs: Inputs) -> Mapping[str, np.ndarray]:
+        started = time.monotonic()
         if inputs.matrix is not None and self._in_order:
-            return self._kernel.predict_matrix(inputs.matrix)
-        return self._kernel.predict(inputs.columns, inputs.rows)  # type: ignore[arg-type]  # its signature has names
+            outputs = self._kernel.predict_matrix(inputs.matrix)
+        else:
+            # A kernel's signature has names.
+            outputs = self._kernel.predict(inputs.columns, inputs.rows)  # type: ignore[arg-type]
+        if inputs.rows:
+            seconds = (time.monotonic() - started) / inputs.rows
+            known = self._row_seconds
+            # A process that had to wait for the processor looks slow: one fast call mends that,
+            # wherever it ran.
+            self._row_seconds = min(seconds, known + _SMOOTHING * (seconds - known))
+        return outputs
 
     def stats(self) -> Mapping[str, float]:
         """None: there are no workers."""

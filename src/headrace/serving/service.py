@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace.clock import iso, now
 from headrace.errors import HeadraceError
-from headrace.ids import new_id, new_ids
+from headrace.ids import new_ids
 from headrace.payloads.dialect import AnswerContext, Dialect
 from headrace.serving.errors import DeadlineExceededError, RequestLogUnavailableError
 from headrace.serving.scorer import score, score_now
@@ -201,8 +201,9 @@ class ScoringService:
     def _finish(self, work: _Work, answers: Answers) -> Answer:
         deployment, request = work.deployment, work.request
         record = deployment.record
-        request_id = new_id("req")
-        ids = new_ids("pred", answers.rows)
+        first, *others = new_ids("", answers.rows + 1)
+        request_id = f"req{first}"
+        ids = [f"pred{other}" for other in others]
         context = AnswerContext(
             *(request_id, ids, record.model_name, record.model_version),
             *(request.headers.get("accept"), request.endpoint),
