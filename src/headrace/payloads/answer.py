@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headrace.payloads.times import iso_times
@@ -81,28 +82,25 @@ class Answers:
     def values(self) -> list[Any]:
         """A JSON value a row, as MLflow's scoring server gives it: an object for named outputs.
 
-        NaN and infinity are null. The same list each time.
+        NaN and infinity are null. The list is made once, and is not to be changed.
         """
-        listed: list[Any] | None = self.__dict__.get("_listed")
-        if listed is None:
-            # The answer and the log both want it.
-            listed = self.__dict__["_listed"] = self._list()
-        return listed
-
-    def _list(self) -> list[Any]:
-        if self.columns is None:
-            return [jsonable(value) for value in self.plain or ()]
-        names = tuple(self.columns)
-        columns = [_json_values(column) for column in self.columns.values()]
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return self._values
 
     def scores(self) -> list[float | None]:
         """The column ``score``, else the only number of the row, else ``None``."""
         if self.columns is not None and SCORE_COLUMN in self.columns:
             column = self.columns[SCORE_COLUMN]
-            if column.dtype.kind == "f":
+            if column.dtype.kind == "f" and column.ndim == 1:
                 return _finite_values(column)
-        return [_score(value) for value in self.values()]
+        return [_score(value) for value in self._values]
+
+    @cached_property
+    def _values(self) -> list[Any]:
+        if self.columns is None:
+            return [jsonable(value) for value in self.plain or ()]
+        names = tuple(self.columns)
+        columns = [_json_values(column) for column in self.columns.values()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def named(self) -> dict[str, np.ndarray]:
         """The outputs as arrays by name, for protocols of tensors and columns."""
