@@ -286,6 +286,5 @@ def _show_one(status: EndpointStatus, made: list[Decision]) -> None:
 
 def _moved(decision: Decision) -> str:
     before, after = decision.shares_before, decision.shares_after
-    if before == after:
-        return ""
-    return ", ".join(f"{colour} {before.get(colour, 0)} -> {after[colour]} %" for colour in after)
+    moved = [colour for colour in after if after[colour] != before.get(colour, 0)]
+    return ", ".join(f"{colour} {before.get(colour, 0)} -> {after[colour]} %" for colour in moved)
