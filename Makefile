@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONHASHSEED ?= random
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types layers format lock reference picture bench bench-batch bench-serving clean
+.PHONY: help install demo test test-fast lint types layers format lock reference picture bench bench-batch bench-serving bench-workers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench-batch: install ## measure batch scoring against spark_udf and the plain li
 
 bench-serving: install ## measure the scoring plane against its peers; QUICK=1 for a few minutes
 	$(BIN)/python -m bench.serving $(if $(QUICK),--quick)
+
+bench-workers: install ## measure how long a worker takes to come
+	$(BIN)/python -m bench.workers
 
 clean: ## remove what the targets made
 	rm -rf .venv .bench demo

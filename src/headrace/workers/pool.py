@@ -119,7 +119,7 @@ class WorkerPool:
         home = make_home(self._directory)
         self._crew = Crew(self.name, self.model, self.environment, self.spec, home)
         try:
-            await self._add()
+            await self.add()
         except BaseException:
             self._closing = True
             await self._crew.close()
@@ -180,6 +180,10 @@ class WorkerPool:
             predict_seconds=statistics.median(self._seconds) if self._seconds else None,
             start_seconds=self._start_seconds,
         )
+
+    def pids(self) -> list[int]:
+        """The processes of the workers that have the model loaded."""
+        return [worker.child.pid for worker in self._workers]
 
     @property
     def preloaded(self) -> bool:
@@ -318,11 +322,11 @@ class WorkerPool:
 
     # Workers
 
-    async def _add(self) -> None:
-        """Start a worker and let it take requests.
+    async def add(self) -> None:
+        """Start a worker more, whatever the load, and wait until it takes requests.
 
         Raises:
-            WorkerStartError: it did not come up.
+            WorkerStartError: the model does not load, with the reason.
         """
         assert self._crew is not None  # noqa: S101  # made at the start
         self._starting += 1
@@ -401,7 +405,7 @@ class WorkerPool:
 
     async def _replace(self) -> None:
         try:
-            await self._add()
+            await self.add()
         except WorkerStartError as error:
             self._backoff.died(self._loop.time(), error.why or error.what)
             log.warning("%s: a worker does not start: %s", self.name, error.why)
