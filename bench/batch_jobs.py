@@ -57,6 +57,7 @@ def spark(files: str, model: str, rows: str, target: str, runs: int) -> list[flo
 
     from pyspark.sql import SparkSession
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # of the workers, which else take python3
     jars = ",".join(sorted(str(jar) for jar in Path(os.environ["DELTA_JARS"]).glob("*.jar")))
     session = (
         SparkSession.builder.master("local[2]")
