@@ -1,4 +1,4 @@
-"""docs/endpoints.md names what a client can meet."""
+"""docs/serving.md names what a client can meet; docs/endpoints.md shows a valid project."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ import yaml
 from headrace import endpoints, payloads
 from headrace.endpoints import EndpointSpec
 from headrace.errors import HeadraceError
+from headrace.payloads import azure, openapi
+from headrace.payloads.columnar import FORMS
 from headrace.serving import errors
 
-PAGE = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()
+from .fakes import Adder
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "serving.md").read_text()
 
 #: Not met by a client of an endpoint: errors of commands, of HTTP itself, and of our own.
 ELSEWHERE = {
     *("address_unavailable", "deployment_not_ready", "invalid_shares", "model_not_servable"),
+    *("no_rollout", "nothing_to_go_back_to"),
     *("plane_failed", "plane_running", "port_in_use", "token_unreadable"),
     *("http_error", "internal_error"),
 }
@@ -36,13 +42,29 @@ def test_each_error_of_a_request_is_documented_with_its_status(code: str) -> Non
 
 
 def test_each_header_is_documented() -> None:
-    source = (Path(inspect.getfile(errors)).parent / "service.py").read_text()
-    for header in set(re.findall(r"x-headrace-[a-z-]+", source)):
+    sources = [p.read_text() for p in Path(inspect.getfile(errors)).parent.glob("*.py")]
+    headers = set(re.findall(r"x-headrace-[a-z-]*[a-z]", "".join(sources)))
+    assert len(headers) >= 6
+    for header in headers | {azure.DEPLOYMENT_HEADER, azure.CLIENT_ID_HEADER}:
         assert f"`{header}`" in PAGE
 
 
+@pytest.mark.parametrize("media", FORMS)
+def test_each_media_type_of_a_table_is_documented(media: str) -> None:
+    assert f"`{media}`" in PAGE
+
+
+def test_each_route_is_documented() -> None:
+    paths = openapi.document("NAME", Adder.signature, model="model", version=1)["paths"]
+    for path, methods in paths.items():
+        for method in methods:
+            route = f"{method.upper()} {path}"
+            assert route in PAGE or path.removeprefix("/v2/models/NAME") in PAGE, route
+
+
 def test_the_example_of_a_project_is_valid() -> None:
-    example = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    page = (DOCS / "endpoints.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert example
     [(name, entry)] = yaml.safe_load(example[1])["endpoints"].items()
     assert EndpointSpec(name=name, **entry).rollout.steps == [10, 50, 100]

@@ -186,5 +186,5 @@ class HttpError(HeadraceError):
     code = "http_error"
 
     def __init__(self, status: int, what: str) -> None:
-        super().__init__(what, next="see docs/endpoints.md")
+        super().__init__(what, next="see docs/serving.md")
         self.status = status
