@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Between two rounds. With a second for the segment and one for the commit, half of the ten
+#: From round to round. With a second for the segment and one for the commit, half of the ten
 #: seconds are left for a machine that is busy.
 SHIP_SECONDS: Final = 3.0
+LEAST_SECONDS: Final = 0.5
 #: How long a plane may take to drain when the supervisor is gone.
 DRAIN_SECONDS: Final = 45.0
 #: What is left to ship at the end may take so long; the next start ships the rest.
@@ -62,8 +63,10 @@ class ShipperProcess:
         if self.control is not None:
             threading.Thread(target=self._await_supervisor, daemon=True).start()
         while not self._ending.is_set():
+            begun = time.monotonic()
             self._round()
-            self._ending.wait(SHIP_SECONDS)
+            # What a round takes on a busy machine is part of the interval.
+            self._ending.wait(max(SHIP_SECONDS - (time.monotonic() - begun), LEAST_SECONDS))
         self._await_planes()
         deadline = time.monotonic() + LAST_SECONDS
         while self._round() and time.monotonic() < deadline:
@@ -109,7 +112,7 @@ class ShipperProcess:
                 log.warning("a plane writes to the spool still; its requests wait there")
                 return
             self._round()
-            self._stop.wait(SHIP_SECONDS / 4)
+            self._stop.wait(LEAST_SECONDS)
 
     def _await_supervisor(self) -> None:
         assert self.control is not None  # noqa: S101  # the thread is started only with one
