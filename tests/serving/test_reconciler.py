@@ -12,6 +12,7 @@ from headrace.endpoints import endpoint_status, traffic_history, withdraw
 from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
 from headrace.serving import reconciler
 
+from .fakes import Adder
 from .worlds import World, adder, colours, settle, ticked
 from .worlds import world as world
 
@@ -67,6 +68,36 @@ def test_a_deployment_that_does_not_load_leaves_the_other_alone(world: World) ->
     assert [shift.shares for shift in traffic_history(world.workspace, "scores")] == [
         {"blue": 100, "green": 0}
     ]
+
+
+def test_a_model_that_breaks_the_loader_ends_neither_the_plane_nor_the_other_version(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+
+    def broken(*_: object) -> None:
+        raise KeyError("link")
+
+    monkeypatch.setattr(plane, "_loader", broken)
+    world.deploy(2)
+    eventually(lambda: ticked(plane) and world.state(2) == "failed")
+    settle(plane, {"blue"})
+    newest = endpoint_status(world.workspace, "scores").deployments[0]
+    assert newest.reason == "model/2 cannot be served. it does not load: KeyError: 'link'"
+
+
+def test_a_model_that_fails_its_smoke_request_is_let_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = world.start()
+    made = Adder()
+    monkeypatch.setattr(made, "example", lambda: b'{"instances": [{"a": -2.0}]}')
+    monkeypatch.setattr(plane, "_loader", lambda *_: (made, Path("/models/m-1")))
+    world.deploy(1)
+    eventually(lambda: ticked(plane) and world.state(1) == "failed")
+    assert made.closed
 
 
 def test_a_rollout_advances_with_time_and_survives_restarts(

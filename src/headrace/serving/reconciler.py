@@ -33,10 +33,11 @@ from headrace.endpoints.records import (
 )
 from headrace.endpoints.routing import Router
 from headrace.errors import HeadraceError
+from headrace.payloads.errors import ModelNotServableError
 from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
 from headrace.serving.mirror import Mirror
 from headrace.serving.rollouts import Rollouts
-from headrace.serving.scorer import Scorer, smoke
+from headrace.serving.scorer import Scorer, reason_of, smoke
 
 if TYPE_CHECKING:
     from headrace.settings import Paths
@@ -240,8 +241,20 @@ class Reconciler:
                 known = model_directory(self.store, deployment.model_id)
             except SQLAlchemyError as error:
                 log.info("MLflow's client is asked instead of the database: %s", error)
-        scorer, path = self._loader(deployment, self.paths.database_url, known)
-        smoke(scorer, deployment.model)
+        scorer: Scorer | None = None
+        try:
+            scorer, path = self._loader(deployment, self.paths.database_url, known)
+            smoke(scorer, deployment.model)
+        except Exception as error:
+            if scorer is not None:
+                scorer.close()
+            if isinstance(error, HeadraceError):
+                raise
+            # Whatever is wrong with one model must not end the plane, and the others with it.
+            log.exception("%s does not load", deployment.model)
+            raise ModelNotServableError(
+                deployment.model, f"it does not load: {reason_of(error)}", "headrace doctor"
+            ) from error
         return scorer, path
 
     def _collect(self) -> None:
