@@ -209,6 +209,7 @@ def test_close_answers_what_waits_and_takes_no_more(make_model: Make, run_pool: 
         with pytest.raises(PoolClosedError):
             await doubled(pool)
         assert not [pid for pid in pids if alive(pid)]
+        assert pool.stats().restarts == 0
         return await asyncio.gather(*waiting)
 
     answers = run_pool(make_model(TROUBLE), use)

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from headrace.environments.lock import normal
+
 _ALWAYS: Final = ("mlflow", "numpy", "pandas", "scikit-learn", "cloudpickle")
 _FLAVORS: Final = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost", "xgboost-cpu")}
 
@@ -32,7 +34,7 @@ def lock() -> Lock:
     """The distributions of this process's environment."""
     # A distribution parses its file again for each of its attributes: a tenth of a second in all.
     read = (distribution.metadata for distribution in metadata.distributions())
-    lines = {f"{_normal(each['Name'])}=={each['Version']}" for each in read if each["Name"]}
+    lines = {f"{normal(each['Name'])}=={each['Version']}" for each in read if each["Name"]}
     text = "\n".join([f"# Python {platform.python_version()}", *sorted(lines)]) + "\n"
     return Lock(text, hashlib.sha256(text.encode()).hexdigest())
 
@@ -48,11 +50,11 @@ def requirements(root: Path, libraries: Iterable[str]) -> list[str]:
         libraries: packages of the model's flavour, such as ``lightgbm``.
     """
     lines = _lines(root / "requirements.txt")
-    named = {_normal(match[0]) for line in lines if (match := re.match(r"[A-Za-z0-9._-]+", line))}
+    named = {normal(match[0]) for line in lines if (match := re.match(r"[A-Za-z0-9._-]+", line))}
     wanted = [*_ALWAYS, *(name for key in libraries for name in _FLAVORS.get(key, (key,)))]
     for name in wanted:
         version = _version(name)
-        if version is not None and _normal(name) not in named:
+        if version is not None and normal(name) not in named:
             lines.append(f"{name}=={version}")
     return lines
 
@@ -70,7 +72,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -44,6 +44,7 @@ class Crew:
         self._opening: set[Worker] = set()
         self._closed = False
         self._template: Template | None = None
+        self._spent: list[Template] = []
         self._templates_left = _TEMPLATES if spec.preload else 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -89,9 +90,9 @@ class Crew:
         self._closed = True
         for worker in self._opening:
             worker.kill("the deployment closed")
-        if self._template is not None:
-            await asyncio.to_thread(self._template.close)
-            self._template = None
+        for template in [*self._spent, *([self._template] if self._template else [])]:
+            await asyncio.to_thread(template.close)
+        self._template = None
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -117,8 +118,11 @@ class Crew:
                 return template.fork(config)
             except NoForkError as error:
                 log.info("%s: no fork of the template: %s", self.name, error)
-                self._template = None
-                template.close()
+                template.broken = True
+        if template is not None and template.broken:
+            # Not ended yet: the workers that it forked would go with it.
+            self._spent.append(template)
+            self._template = None
         return start(self.environment.python, "worker", self.home, self._variables())
 
     def _preload(self, modules: list[str]) -> None:

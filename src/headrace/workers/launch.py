@@ -145,13 +145,16 @@ class Template:
     """A process with libraries imported, which forks workers.
 
     Its methods block for a moment; threads may share it.
+
+    Attributes:
+        ready: it can fork now.
+        broken: it never will again.
     """
 
     def __init__(self, python: Path, home: Path, variables: Mapping[str, str]) -> None:
         self._lock = threading.Lock()
         self._messages = Messages()
-        self.ready = False
-        self._closed = False
+        self.ready = self.broken = self._closed = False
         self.child = start(python, "template", home, variables)
 
     def warm(self, modules: list[str], seconds: float) -> None:
@@ -204,10 +207,12 @@ class Template:
                 while True:
                     received = self.child.connection.recv(1 << 16)
                     if not received:
-                        raise NoForkError("the template ended")
+                        raise ConnectionResetError("it ended")
                     for told, _ in self._messages.feed(received):
                         return told
         except (OSError, ValueError) as error:
+            # An answer that comes later would be taken for the next one's.
+            self.ready, self.broken = False, True
             raise NoForkError(f"the template does not answer: {error}") from error
 
     def close(self) -> None:

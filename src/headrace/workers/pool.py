@@ -202,14 +202,18 @@ class WorkerPool:
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
         assert self._crew is not None  # noqa: S101  # made with the keeper
+        self._retire_all()
         await self._crew.close()
-        for worker in self._workers:
-            worker.retired = True
-            worker.kill("the deployment closed")
+        self._retire_all()  # one can have come up meanwhile
         while self._workers or self._tasks:
             await asyncio.sleep(0)  # until the loop has told that they are lost
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self._crew.home, ignore_errors=True)
+
+    def _retire_all(self) -> None:
+        for worker in self._workers:
+            worker.retired = True
+            worker.kill("the deployment closed")
 
     # Requests
 
