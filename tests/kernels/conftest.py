@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from headrace.tracking import flavor
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 Save = Callable[..., Path]
@@ -67,3 +69,46 @@ def manifest(model: Path) -> dict[str, Any]:
     """What ``kernel.json`` says."""
     found: dict[str, Any] = json.loads((model / "kernel" / "kernel.json").read_text())
     return found
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows of all kinds of columns, and a label for each task."""
+
+    numbers: pd.DataFrame
+    holes: pd.DataFrame
+    mixed: pd.DataFrame
+    labels: dict[str, pd.Series]
+
+
+@pytest.fixture(scope="session")
+def data() -> Data:
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    rows = 600
+    numbers = pd.DataFrame(rng.normal(size=(rows, 4)), columns=list("abcd"))
+    numbers["count"] = rng.integers(-5, 5, rows).astype("int32")
+    numbers["flag"] = rng.random(rows) < 0.3
+    raw = numbers.a + numbers.b * numbers.c + 0.2 * numbers["count"] + numbers.flag
+    raw += rng.normal(size=rows) * 0.5
+    holes = numbers.copy()
+    for column in "ab":
+        holes.loc[rng.random(rows) < 0.1, column] = np.nan
+    mixed = holes.copy()
+    mixed["city"] = rng.choice(["oslo", "rome", "lima", ""], rows)
+    mixed["kind"] = np.array(rng.choice(["x", "y", "z", "rare"], rows, p=[0.5, 0.3, 0.19, 0.01]))
+    mixed["kind"] = mixed["kind"].astype(object)
+    mixed.loc[rng.random(rows) < 0.1, "kind"] = None
+    labels = {
+        "binary": (raw > 0).astype(int),
+        "multiclass": pd.Series(np.digitize(raw, [-1, 1])),
+        "regression": raw * 10,
+    }
+    return Data(numbers, holes, mixed, labels)
+
+
+def columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """A frame as a kernel takes it."""
+    return {str(name): frame[name].to_numpy() for name in frame.columns}

@@ -69,13 +69,14 @@ def _compiled(original: Original, graph: Graph) -> Compiled:
         INPUT,
         tuple(Column({} if i.is_text else None, i.kind == "float") for i in inputs),
     )
-    answer = _answer(graph, original.estimator, rows, original.task)
+    link, answer = graph.without_link(_answer(graph, original.estimator, rows, original.task))
     layout = Layout(
         columns=[_described(i, c) for i, c in zip(inputs, rows.columns, strict=True)],
         task=original.task,
         labels=original.labels,
         classes=_classes(original),
         threshold=original.threshold,
+        link=link,
     )
     serialized = graph.serialized(len(inputs), answer)
     return Compiled(serialized, layout, graph.splits, graph.tolerance, tuple(graph.notes))

@@ -80,7 +80,8 @@ def sampled(
             center = float(np.mean(finite)) if finite else 0.0
             spread = float(np.std(finite)) + 1.0 if finite else 3.0
             values = rng.normal(center, spread, rows)
-            made[column.name] = _fitted(column, values.tolist())
+            whole = column.kind in ("long", "integer")
+            made[column.name] = np.clip(np.round(values), -(2**31), 2**31 - 1) if whole else values
     return typed(pd.DataFrame(made), inputs)
 
 

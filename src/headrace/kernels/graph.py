@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OPSET: Final = 18
 IR_VERSION: Final = 10
 ML: Final = "ai.onnx.ml"
+_LINKS: Final = {"Sigmoid": "sigmoid", "Softmax": "softmax", "Exp": "exp"}
 INPUT: Final = "rows"
 OUTPUT: Final = "scores"
 # Promises of a conversion, relative to scores above 1: of graphs that compute in float64 as the
@@ -205,6 +206,18 @@ class Graph:
     def numbers(self, name: str, width: int, single: bool = False) -> Block:
         """A block of numbers."""
         return Block(self.rounded(name) if single else name, (Column(single=single),) * width)
+
+    def without_link(self, answer: str) -> tuple[str | None, str]:
+        """Take back the last node if it is a link function, which the runtime applies.
+
+        Returns:
+            Its name or ``None``, and the tensor that it would be applied to.
+        """
+        last = self.nodes[-1]
+        link = _LINKS.get(last.op_type)
+        if link is None or list(last.output) != [answer]:
+            return None, answer
+        return link, self.nodes.pop().input[0]
 
     def serialized(self, width: int, output: str) -> bytes:
         """The finished graph.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _CATEGORICAL: Final = 1
 _DEFAULT_LEFT: Final = 2
 _NULL_IS_ZERO, _ZERO_IS_NULL, _NULL_IS_NULL = 0, 1, 2
+# Values this close to zero are read as zero: kZeroThreshold, 1e-35 in float32.
+_ZERO: Final = 1.0000000180025095e-35
 _IDENTITY: Final = (
     "regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg",
 )  # fmt: skip
@@ -110,12 +112,20 @@ def _tree(facts: dict[str, str], target: int) -> Tree:
         feature=np.concatenate(
             [np.array(facts["split_feature"].split(), np.int64), blank.astype(np.int64)]
         ),
-        threshold=np.concatenate([np.where(categorical, 0.0, threshold), blank]),
+        threshold=np.concatenate([np.where(categorical, 0.0, _apart(threshold)), blank]),
         null_left=np.concatenate([left & ~categorical, blank.astype(bool)]),
         value=np.concatenate([np.zeros(inner), value]),
         target=target,
         members=_members(facts, np.flatnonzero(categorical), threshold),
     )
+
+
+def _apart(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Thresholds moved to the end of the values that are read as zero, all on zero's side."""
+    import numpy as np
+
+    near = np.abs(threshold) <= _ZERO
+    return np.where(near, np.where(threshold < 0, np.nextafter(-_ZERO, -1.0), _ZERO), threshold)
 
 
 def _children(text: str, inner: int) -> npt.NDArray[np.int64]:

@@ -73,7 +73,7 @@ def logistic(graph: Graph, model: Any, rows: Block) -> str:
         return graph.op("Sigmoid", raw)
     if model.solver != "liblinear" and getattr(model, "multi_class", None) != "ovr":
         return graph.op("Softmax", raw)
-    return _shares(graph, graph.op("Sigmoid", raw))
+    return _shares(graph, graph.op("Sigmoid", raw), len(model.classes_))
 
 
 @converts("probabilities", "SGDClassifier")
@@ -82,7 +82,7 @@ def stochastic(graph: Graph, model: Any, rows: Block) -> str:
     if model.loss != "log_loss":
         raise NotCompilableError(f"SGDClassifier with {model.loss} has no converter")
     single = graph.op("Sigmoid", _weighted(graph, model, rows))
-    return single if len(model.classes_) == 2 else _shares(graph, single)
+    return single if len(model.classes_) == 2 else _shares(graph, single, len(model.classes_))
 
 
 @converts("probabilities", "LinearDiscriminantAnalysis")
@@ -92,6 +92,8 @@ def discriminant(graph: Graph, model: Any, rows: Block) -> str:
     return graph.op("Sigmoid", raw) if len(model.classes_) == 2 else graph.op("Softmax", raw)
 
 
-def _shares(graph: Graph, raw: str) -> str:
+def _shares(graph: Graph, raw: str, classes: int) -> str:
+    """Each class against the rest, as shares; the same share for all where none says yes."""
     total = graph.op("ReduceSum", raw, graph.constant([1], "int64"), keepdims=1)
-    return graph.op("Div", raw, total)
+    none = graph.op("Equal", total, graph.constant(0.0))
+    return graph.op("Where", none, graph.constant(1.0 / classes), graph.op("Div", raw, total))

@@ -186,3 +186,26 @@ def _filled(column: Column, value: Any) -> float:
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
+
+
+@converts("transform", "PolynomialFeatures")
+def polynomial(graph: Graph, step: Any, rows: Block) -> Block:
+    """Products of columns, as many at a time as the degree; a column of ones fills up."""
+    import numpy as np
+
+    rows.only_numbers(step)
+    degree = max(int(step.powers_.sum(axis=1).max()), 1)
+    factors = [
+        np.repeat(np.arange(rows.width), powers).tolist() + [rows.width] * (degree - powers.sum())
+        for powers in step.powers_
+    ]
+    first = graph.op("Gather", rows.name, graph.constant([0], "int64"), axis=1)
+    ones = graph.op("Where", graph.op("IsNaN", first), *[graph.constant(1.0)] * 2)
+    with_ones = graph.op("Concat", rows.name, ones, axis=1)
+    product = None
+    for place in range(degree):
+        which = graph.constant([found[place] for found in factors], "int64")
+        factor = graph.op("Gather", with_ones, which, axis=1)
+        product = factor if product is None else graph.op("Mul", product, factor)
+    assert product is not None  # noqa: S101  # the degree is at least 1
+    return graph.numbers(product, len(factors), rows.single)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.kernels import edges
+from headrace.kernels import edges, narrow
 from headrace.kernels.report import Check, Layout, Report, manifest_of
 from headrace.kernels.runtime import GRAPH, MANIFEST, Kernel, RefusedValueError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ROWS: Final = 20_000
 _SEED: Final = 20
 _PAIRS: Final = 256
+_SECONDS: Final = 1.0
 
 
 def prove(
@@ -38,13 +40,17 @@ def prove(
     Returns:
         A report without the graph's digest, and the layout with what the kernel refuses.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        trial = _Trial(original, compiled, Path(scratch))
-        return trial.run(rows)
+    from threadpoolctl import threadpool_limits
+
+    # Hundreds of small batches: threads would cost more than they give.
+    with tempfile.TemporaryDirectory() as scratch, threadpool_limits(1):
+        return _Trial(original, compiled, Path(scratch)).run(rows)
 
 
 @dataclass
 class _Trial:
+    """One proof. The kernel under proof is laid out in ``home``, as a stored one is."""
+
     original: Original
     compiled: Compiled
     home: Path
@@ -54,6 +60,8 @@ class _Trial:
         self.inputs = self.original.inputs
         self.categories = [column["categories"] for column in self.layout.columns]
         self.checks: list[Check] = []
+        self.notes = list(self.compiled.notes)
+        self.most = ROWS
 
     def run(self, given: pd.DataFrame | None) -> tuple[Report, Layout]:
         base = self._accepted(self._base(given))
@@ -76,6 +84,7 @@ class _Trial:
         self._no_values(kernel, base)
         self._one_by_one(kernel, base)
         self._empty(kernel, base)
+        self._narrowed(kernel, base)
         bad = next((check for check in self.checks if not check.agrees), None)
         return self._verdict(None if bad is None else _disagreement(bad)), self.layout
 
@@ -87,7 +96,7 @@ class _Trial:
             tolerance=self.compiled.tolerance,
             margin=self.compiled.tolerance,
             checks=tuple(self.checks),
-            notes=self.compiled.notes,
+            notes=tuple(self.notes),
         )
 
     def _base(self, given: pd.DataFrame | None) -> pd.DataFrame:
@@ -98,7 +107,11 @@ class _Trial:
     def _accepted(self, base: pd.DataFrame) -> pd.DataFrame | None:
         """Some rows that the original scores, to put edge values into."""
         some = base.head(500)
+        started = time.perf_counter()
         if not self._refusal(some):
+            # A slow original is asked for fewer rows: about a second a check.
+            a_row = (time.perf_counter() - started) / len(some)
+            self.most = min(ROWS, max(500, int(_SECONDS / a_row)))
             return some
         kept = [row for row in range(min(len(some), 50)) if not self._refusal(some.iloc[[row]])]
         return some.iloc[kept] if kept else None
@@ -169,6 +182,8 @@ class _Trial:
         """One check: what the kernel refuses the original must refuse, the rest must agree."""
         import numpy as np
 
+        if len(frame) > self.most:
+            frame = frame.iloc[np.linspace(0, len(frame) - 1, self.most).astype(int)]
         matrix = kernel.matrix(edges.matrix_like(frame), len(frame))
         refused = np.array([_refuses(kernel, matrix[row : row + 1]) for row in _suspects(matrix)])
         taken = np.ones(len(frame), bool)
@@ -177,10 +192,12 @@ class _Trial:
         if asked.empty:
             self._note(name, len(frame), int((~taken).sum()))
             return
-        if why := self._refusal(asked):
-            self.checks.append(Check(name, len(frame), agrees=False, note=f"the original: {why}"))
+        try:
+            theirs = self.original.predict(asked)
+        except Exception as error:  # noqa: BLE001  # foreign code; the reason is kept
+            why = f"the original: {type(error).__name__}: {str(error).strip()[:200]}"
+            self.checks.append(Check(name, len(frame), agrees=False, note=why))
             return
-        theirs = self.original.predict(asked)
         difference, labels = self._distance(kernel, matrix[taken], theirs)
         agrees = difference <= self.compiled.tolerance and not labels
         refusals = int((~taken).sum())
@@ -242,11 +259,23 @@ class _Trial:
             kernel.predict({name: values[row : row + 1] for name, values in columns.items()}, 1)
             for row in range(len(few))
         ]
-        difference = float(
-            distances(together, np.concatenate([item["score"] for item in alone])).max(initial=0.0)
-        )
+        apart = distances(together, np.concatenate([item["score"] for item in alone]))
+        difference = float(apart.max(initial=0.0))
         agrees = difference <= self.compiled.tolerance
         self.checks.append(Check("one by one", len(few), 0, difference, 0, agrees))
+
+    def _narrowed(self, kernel: Kernel, base: pd.DataFrame) -> None:
+        """How far a graph of 32 bits would be off, where these rows can tell."""
+        found = edges.steps(self.inputs, self.compiled.splits, _SEED)[:200]
+        frame = edges.put(base, found, _SEED) if found else base
+        matrix = kernel.matrix(edges.matrix_like(frame), len(frame))
+        try:
+            short = kernel.linked(narrow.scores(self.compiled.graph, matrix))
+        except Exception as error:  # noqa: BLE001  # ONNX Runtime's own errors; the note keeps it
+            self.notes.append(f"float32 was not tried: {str(error).strip()[:120]}")
+            return
+        off = float(distances(kernel.scores(matrix).ravel(), short.ravel()).max(initial=0.0))
+        self.notes.append(f"float32 was rejected: it differs by up to {off:.1e}, and is no faster")
 
     def _empty(self, kernel: Kernel, base: pd.DataFrame) -> None:
         """No rows: the kernel answers none, also where the original wants at least one."""

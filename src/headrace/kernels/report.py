@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from headrace.kernels.runtime import FORMAT, GRAPH, MANIFEST
-from headrace.kernels.runtime import UNSEEN as UNSEEN
 
 DIRECTORY: Final = "kernel"
 
@@ -76,13 +75,22 @@ class Report:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the runtime needs to feed and to read the graph."""
+    """What the runtime needs to feed and to read the graph.
+
+    Attributes:
+        columns: ``name``, ``type``, ``categories`` of texts in the order of their codes, and what
+            the column ``refuses``.
+        task, labels, threshold: of the model, see ``tracking.scorer``.
+        classes: of several classes, the code that each column of scores stands for.
+        link: what is still to be applied to the graph's output: ``sigmoid``, ``softmax``, ``exp``.
+    """
 
     columns: list[dict[str, Any]]
     task: str
     labels: list[Any] | None
     classes: list[int] | None
-    threshold: float = field(default=0.5)
+    threshold: float
+    link: str | None
 
 
 def read_report(model: Path) -> Report | None:

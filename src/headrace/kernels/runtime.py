@@ -86,6 +86,7 @@ class Kernel:
         ]
         self._text_rules = any(rules["unseen"] for _, _, rules in self._rules)
         self.task: str = manifest["task"]
+        self._link: str | None = manifest["link"]
         self._names = None if manifest["labels"] is None else _labels(manifest["labels"])
         # The label of a single row, by whether its score reaches the threshold.
         self._either = [] if self._names is None else [_fixed(name) for name in self._names[:2]]
@@ -129,7 +130,7 @@ class Kernel:
         # None, of a column of objects, is no number to add.
         if self._rules and (self._text_rules or not _moderate(values)):
             self._check(matrix)
-        scores = self._run(self._outputs, {self._input: matrix}, None)[0]
+        scores = self.scores(matrix)
         if self._classes is not None:
             return self._several(scores)
         score = scores[:, -1]
@@ -175,13 +176,31 @@ class Kernel:
         return {"score": score, "label": self._names[(score >= self._threshold).view(np.int8)]}
 
     def scores(self, matrix: Matrix) -> Matrix:
-        """What the graph gives, of values that nothing checks: a column a class, or one."""
+        """The model's scores, of values that nothing checks: a column a class, or one."""
         import numpy as np
 
         if not len(matrix):
             return np.empty((0, 1 if self._classes is None else len(self._classes)))
-        scores: Matrix = self._run(self._outputs, {self._input: matrix}, None)[0]
-        return scores
+        return self.linked(self._run(self._outputs, {self._input: matrix}, None)[0])
+
+    def linked(self, raw: Matrix) -> Matrix:
+        """Scores of what the graph gives.
+
+        The last function is numpy's: a row gets the same bits from it alone and among others,
+        which ONNX Runtime does not promise.
+        """
+        import numpy as np
+
+        if self._link is None:
+            return raw
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._link == "sigmoid":
+                return 1.0 / (1.0 + np.exp(-raw))
+            if self._link == "exp":
+                return np.exp(raw)
+            powers = np.exp(raw - raw.max(axis=1, keepdims=True))
+            shares: Matrix = powers / powers.sum(axis=1, keepdims=True)
+            return shares
 
     def _several(self, values: Matrix) -> dict[str, npt.NDArray[Any]]:
         assert self._names is not None  # noqa: S101  # written with every classification
