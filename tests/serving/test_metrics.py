@@ -13,7 +13,7 @@ from headrace.workers.pool import WorkerStats
 
 from .fakes import Adder, live_with
 
-PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 WORKERS = tuple(WorkerStats.__dataclass_fields__)
 
 
