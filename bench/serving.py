@@ -47,7 +47,7 @@ class Plan:
     sizes: tuple[int, ...] = (1, 32, 1024)
 
 
-FULL = Plan(rounds=2, closed=4, open_=6, rows=2)
+FULL = Plan(rounds=2, closed=3, open_=5, rows=2)
 QUICK = Plan(rounds=1, closed=1, open_=2, rows=1, rates=(100, 500))
 
 Say = Callable[[str], None]
