@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -290,3 +292,27 @@ def test_the_answer_has_the_type_that_the_client_accepts(
 )
 def test_any_answer_is_a_column(raw: Any, predictions: list[Any]) -> None:
     assert answered(arrow(TABLE), None, Answers.of(raw, 2))["predictions"] == predictions
+
+
+def test_tables_are_read_and_written_without_pandas() -> None:
+    # The plane has no other use for it, and its import would hold up every request.
+    code = """
+import sys
+import numpy as np
+from headrace.payloads.answer import Answers
+from headrace.payloads.columnar import ARROW_STREAM, read_table, write_arrow
+
+columns = {
+    "d": np.array([1.5, np.nan]), "s": np.array(["x", None], dtype=object),
+    "b": np.array([True, False]), "t": np.array(["2026-01-31", "NaT"], dtype="datetime64[ns]"),
+    "m": np.array([[1, 2], [3, 4]]),
+}
+body = write_arrow(Answers.of_columns(columns, 2), {"prediction_id": ["p", "q"]}, ARROW_STREAM)
+del columns["m"]
+body = write_arrow(Answers.of_columns(columns, 2), {"prediction_id": ["p", "q"]}, ARROW_STREAM)
+payload = read_table(body, "arrow")
+assert payload.record(1)["prediction_id"] == "q", payload.record(1)
+assert "pandas" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

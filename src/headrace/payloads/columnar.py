@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace.payloads.answer import jsonable
+from headrace.payloads.arrays import arrow_array, numpy_array, text_array
 from headrace.payloads.codec import MAX_CELLS
 from headrace.payloads.errors import MalformedRequestError
 from headrace.payloads.payload import ColumnPayload
@@ -159,6 +161,7 @@ _READERS: Final[dict[str, Callable[[bytes], pa.Table]]] = {
 
 def _values(name: str, column: pa.ChunkedArray) -> np.ndarray:
     """A column as numpy: numbers and truth values, ``datetime64``, or objects."""
+    import numpy as np
     import pyarrow as pa
     from pyarrow import types
 
@@ -169,15 +172,8 @@ def _values(name: str, column: pa.ChunkedArray) -> np.ndarray:
         raise MalformedRequestError(str(error).split("\n")[0], where=f'column "{name}"') from None
     if types.is_dictionary(kind):
         return _texts(name, column.unify_dictionaries())
-    if types.is_timestamp(kind):
-        # In UTC with a zone or without: a moment is the same number.
-        column = column.cast(pa.timestamp(kind.unit))
-    elif column.null_count and (types.is_integer(kind) or types.is_boolean(kind)):
-        import numpy as np
-
-        return np.fromiter(column.to_pylist(), dtype=object, count=len(column))
-    array: np.ndarray = column.to_numpy()
-    return array
+    found = [numpy_array(chunk) for chunk in column.chunks if len(chunk)]
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def _texts(name: str, column: pa.ChunkedArray) -> np.ndarray:
@@ -185,14 +181,15 @@ def _texts(name: str, column: pa.ChunkedArray) -> np.ndarray:
     import numpy as np
     import pyarrow.compute as pc
 
-    if not column.num_chunks:
-        return np.empty(0, dtype=object)
     texts = column.chunk(0).dictionary
-    lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+    lengths = numpy_array(pc.fill_null(pc.binary_length(texts), 0))
     shared = np.fromiter((*texts.to_pylist(), None), dtype=object, count=len(texts) + 1)
-    found, size = [], 0
+    found: list[np.ndarray] = []
+    size = 0
     for chunk in column.chunks:
-        indices = pc.fill_null(chunk.indices.cast("int64"), -1).to_numpy(zero_copy_only=False)
+        if not len(chunk):
+            continue
+        indices = numpy_array(pc.fill_null(chunk.indices.cast("int64"), -1))
         size += int(lengths[indices[indices >= 0]].sum())
         found.append(shared[indices])
     if size > MAX_BYTES:
@@ -221,7 +218,8 @@ def write_arrow(answers: Answers, ids: Mapping[str, list[str]], media: str) -> b
     import pyarrow as pa
 
     arrays = {name: _arrow_of(column) for name, column in answers.named().items()}
-    table = pa.table({**arrays, **{name: pa.array(column) for name, column in ids.items()}})
+    arrays |= {name: text_array(column) for name, column in ids.items()}
+    table = pa.table(list(arrays.values()), names=list(arrays))
     sink = pa.BufferOutputStream()
     new = pa.ipc.new_file if media == ARROW_FILE else pa.ipc.new_stream
     with new(sink, table.schema) as writer:
@@ -232,11 +230,11 @@ def write_arrow(answers: Answers, ids: Mapping[str, list[str]], media: str) -> b
 def _arrow_of(column: np.ndarray) -> pa.Array:
     import pyarrow as pa
 
-    from headrace.payloads.answer import jsonable
-
-    values: Any = column if column.ndim == 1 else list(column)
+    array = arrow_array(column)
+    if array is not None:
+        return array
     try:
-        return pa.array(values)
+        return pa.array(column if column.ndim == 1 else list(column))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         # Values of no common type: each as its JSON.
-        return pa.array([json.dumps(jsonable(value)) for value in column.tolist()])
+        return text_array([json.dumps(jsonable(value)) for value in column.tolist()])

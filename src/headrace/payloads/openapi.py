@@ -172,7 +172,7 @@ def _protocol(names: list[str]) -> Schema:
             "name": {"type": "string"},
             "datatype": {"type": "string", "enum": list(DATATYPES)},
             "shape": shape,
-            "data": {"type": "array"},
+            "data": {"type": "array", "items": {}},
             "parameters": {"type": "object"},
         },
         "required": ["name", "datatype", "shape"],

@@ -84,7 +84,6 @@ def row(fields: Sequence[Field]) -> Schema:
     return {
         "type": "array",
         "prefixItems": [of_field(field) for field in fields],
-        "items": False,
         "minItems": len(fields),
         "maxItems": len(fields),
     }
@@ -101,7 +100,12 @@ def split(signature: Signature, row_schema: Schema) -> Schema:
     required = ["data"]
     if signature.named:
         names = [str(field.name) for field in signature.fields]
-        properties["columns"] = {"const": names, "type": "array", "items": {"type": "string"}}
+        properties["columns"] = {
+            "type": "array",
+            "prefixItems": [{"type": "string", "const": name} for name in names],
+            "minItems": len(names),
+            "maxItems": len(names),
+        }
         required.append("columns")
     return {
         "type": "object",
