@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import create_engine, text
 from tests.planes import make_root
 from tests.requestlog.records import failed, served, truth
 
@@ -290,7 +292,13 @@ def test_failures_are_told_from_refused_input() -> None:
         failed(413, "body_too_large", ""),
     ]
     assert counts_of(records) == {
-        ("scores", "dep_1"): {"served": 1, "scored_rows": 3, "failed": 3, "rejected": 1},
+        ("scores", "dep_1"): {
+            "served": 1,
+            "logged": 1,
+            "scored_rows": 3,
+            "failed": 3,
+            "rejected": 1,
+        },
         ("scores", ""): {"failed": 1, "rejected": 1},
     }
 
@@ -308,3 +316,17 @@ def test_a_record_that_was_torn_does_not_stop_the_others(
     shipper.ship()
     assert [row["request_id"] for row in logged(shipper)] == ["req_1"]
     assert "not written out" in caplog.text
+
+
+def test_what_was_served_before_requests_could_be_sampled_is_in_the_log() -> None:
+    migration = import_module("headrace.catalog.migrations.0008_request_log")
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        connection.execute(
+            text("CREATE TABLE headrace_request_counts (endpoint TEXT, served BIGINT)")
+        )
+        connection.execute(text("INSERT INTO headrace_request_counts VALUES ('scores', 7)"))
+        migration.upgrade(connection)
+        rows = connection.execute(text("SELECT served, logged FROM headrace_request_counts"))
+        assert [tuple(row) for row in rows] == [(7, 7)]
+    engine.dispose()

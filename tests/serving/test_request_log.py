@@ -108,6 +108,7 @@ def test_a_sample_leaves_few_rows_and_exact_counts(project: Served) -> None:
     status = endpoint_status(project.workspace, "scores")
     assert (status.served, status.deployments[0].scored_rows) == (60, 120)
     kept = Counter(r["request_id"] for r in logged(project))
+    assert status.deployments[0].logged == len(kept)
     assert 3 <= len(kept) <= 40, "six sigma around 18"
     assert set(kept.values()) == {2}
 

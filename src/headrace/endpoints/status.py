@@ -31,6 +31,7 @@ class DeploymentStatus:
     Attributes:
         failed: requests that it should have answered and did not.
         rejected: requests whose input it refused.
+        logged: requests of those served that are in the request log, or on their way there.
         observed: what the running plane has seen of it since its rollout began: ``requests``,
             ``failed``, ``compared``, ``distance``, ``latency_ms`` (``p50``, ``p95``, ``p99``) and
             what the rules say. ``None`` where it is not loaded.
@@ -48,6 +49,7 @@ class DeploymentStatus:
     scored_rows: int
     failed: int
     rejected: int
+    logged: int
     observed: dict[str, Any] | None = None
 
 
@@ -219,6 +221,7 @@ def _status(
         scored_rows=counts["scored_rows"],
         failed=counts["failed"],
         rejected=counts["rejected"],
+        logged=counts["logged"],
         observed=observed.get("deployments", {}).get(deployment.id),
     )
 

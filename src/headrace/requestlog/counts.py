@@ -13,14 +13,15 @@ from headrace.requestlog.store import request_counts, shipments
 
 Counts = dict[tuple[str, str], Counter[str]]
 
-COUNTED: Final = ("served", "scored_rows", "failed", "rejected")
+COUNTED: Final = ("served", "scored_rows", "failed", "rejected", "logged")
 
 
 def counts_of(records: Iterable[Mapping[str, Any]]) -> Counts:
     """Requests by endpoint and deployment.
 
     ``failed`` are those that the plane or the model could not answer, ``rejected`` those that
-    no plane could have: malformed, too large, or not fitting the signature.
+    no plane could have: malformed, too large, or not fitting the signature. ``logged`` are those
+    of the ``served`` whose rows are kept.
     """
     counts: Counts = {}
     for record in records:
@@ -30,6 +31,7 @@ def counts_of(records: Iterable[Mapping[str, Any]]) -> Counts:
         counter = counts.setdefault((record["endpoint"], record["deployment"]), Counter())
         if kind == "served":
             counter["served"] += 1
+            counter["logged"] += 1
             counter["scored_rows"] += len(record["rows"])
         elif kind == "unsampled":
             counter["served"] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, String, Table
+from sqlalchemy import BigInteger, Column, String, Table, text
 
 from headrace.catalog.store import UtcDateTime, metadata
 
@@ -17,6 +17,7 @@ request_counts = Table(
     Column("scored_rows", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("rejected", BigInteger, nullable=False),
+    Column("logged", BigInteger, nullable=False, server_default=text("0")),
 )
 
 #: How far the spool of one plane process has been shipped, per endpoint.

@@ -1,12 +1,13 @@
-"""What the request log keeps beside the counts."""
+"""How many requests are in the log: fewer than were served where an endpoint samples them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 
 def upgrade(connection: Connection) -> None:
-    """Add what the request log records."""
+    """Count them. Whatever was served until then is in the log."""
+    connection.execute(
+        text("ALTER TABLE headrace_request_counts ADD COLUMN logged BIGINT NOT NULL DEFAULT 0")
+    )
+    connection.execute(text("UPDATE headrace_request_counts SET logged = served"))
