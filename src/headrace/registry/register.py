@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from headrace import kernels
 from headrace.errors import HeadraceError
 from headrace.registry.versions import ModelVersion, version_of_run
-from headrace.tracking import load_holdout
-from headrace.tracking.data import frame_for
-from headrace.tracking.mlflow_store import on_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +32,9 @@ def register(workspace: Workspace, spec: TrainingSpec, trained: TrainedModel) ->
     The version and its tags are one transaction of MLflow's, so a version without its evidence
     does not exist.
     """
+    # Here, because names of models are read by commands that train nothing.
+    from headrace.tracking.mlflow_store import on_store
+
     known = version_of_run(workspace, spec.name, trained.run_id)
     if known is not None:
         return known
@@ -60,6 +59,8 @@ def _kernel(workspace: Workspace, trained: TrainedModel) -> str:
 
     A model that was compiled before, by a registration that was cut off, is not compiled again.
     """
+    from headrace import kernels
+
     path = _directory(workspace.mlflow(), trained.model_id)
     if path is None:
         return "none: the model's files are not on this machine"
@@ -78,10 +79,14 @@ def _rows(workspace: Workspace, trained: TrainedModel, path: Path) -> pd.DataFra
     """Rows of the hold-out, as the model takes them."""
     from mlflow.models import Model
 
+    from headrace.kernels import PROOF_ROWS
+    from headrace.tracking import load_holdout
+    from headrace.tracking.data import frame_for
+
     schema = Model.load(str(path)).get_input_schema()
     types = {str(column.name): column.type.name for column in schema.inputs}
     held = load_holdout(workspace, trained.holdout.digest, types)
-    some = held.rows.slice(0, kernels.PROOF_ROWS)
+    some = held.rows.slice(0, PROOF_ROWS)
     return frame_for(some, types, trained.name, held.record.table_name)
 
 
