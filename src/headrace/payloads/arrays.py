@@ -68,7 +68,9 @@ def numpy_array(array: pa.Array) -> np.ndarray:
     data, window = array.buffers()[1], slice(array.offset, array.offset + len(array))
     if types.is_boolean(kind):
         return _bits(data)[window]
-    values: np.ndarray = np.frombuffer(data, dtype=_FIXED.get(str(kind), "int64"))[window]
+    # The count: a buffer may be longer than its values, by less than one too.
+    dtype = np.dtype(_FIXED.get(str(kind), "int64"))
+    values: np.ndarray = np.frombuffer(data, dtype, window.stop)[window]
     if types.is_timestamp(kind):
         values = values.view(f"datetime64[{kind.unit}]")
     elif types.is_date(kind):
