@@ -14,7 +14,7 @@ import pytest
 from tests.planes import Served, eventually, row, spec
 
 from headrace import lakehouse
-from headrace.endpoints import EndpointSpec, endpoint_status
+from headrace.endpoints import EndpointSpec, endpoint_status, read_plane
 from headrace.requestlog.spool import writers
 from headrace.serving import running_plane
 
@@ -137,3 +137,22 @@ def test_the_shipper_runs_beside_the_plane_and_ends_with_it(project: Served) -> 
         assert is_running(shipper)
     assert not is_running(shipper)
     assert shippers(project) == []
+
+
+def test_a_second_ctrl_c_waits_for_nothing(project: Served) -> None:
+    project.deploy("first")
+    with up(project) as (process, url):
+        ids = project.client(url).score("scores", [row()]).json["prediction_ids"]
+        [shipper] = eventually(lambda: shippers(project))
+        # A shipper that does not come to its end by itself.
+        os.kill(shipper, signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        running = read_plane(project.paths)
+        assert running is not None
+        eventually(lambda: not is_running(running.pid))
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert not is_running(shipper)
+    with running_plane(project.paths):
+        wait_until_logged(project, ids)

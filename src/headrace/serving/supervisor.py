@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Final
@@ -115,6 +115,13 @@ class Supervisor:
         """Let the plane answer what it has begun, and end. Safe in a signal handler."""
         self._stop.set()
 
+    def kill(self) -> None:
+        """End both processes at once. What the plane has logged is shipped by the next start."""
+        for pid in (self.pid, self.shipper.pid):
+            if pid is not None:
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(pid, signal.SIGKILL)
+
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._stop.wait(0.1):
@@ -138,6 +145,7 @@ class Supervisor:
                 if child.poll() is None:
                     child.kill()
                     child.wait()
+                self.pid = None
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         command = [
@@ -242,8 +250,8 @@ def supervise(
     supervisor = Supervisor(paths, host, port, log_file=log_file, on_ready=ready)
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if supervisor.stopping and number == signal.SIGINT and supervisor.pid:
-            os.kill(supervisor.pid, signal.SIGKILL)
+        if supervisor.stopping and number == signal.SIGINT:
+            supervisor.kill()
         supervisor.stop()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
