@@ -345,11 +345,53 @@ def test_too_many_requests_at_once_are_429(make_edge: Callable[..., Edge]) -> No
             await asyncio.sleep(0)
         refused = await client.get("/endpoints")
         assert (await client.get("/livez")).status_code == 200
+        over = await client.post(SCORES, content=body, headers=JSON)
+        assert_error(over, 429, "overloaded")
         edge.adder.gate.set()
         await busy
         return refused
 
     assert_error(edge.run(work), 429, "overloaded")
+    assert counts_of(edge.records())["scores", ""] == {"failed": 1}
+    assert edge.metrics.in_flight == 0
+
+
+def test_metrics_need_the_token_and_tell_of_refusals(edge: Edge) -> None:
+    edge.score()
+    edge.score(b"{")
+    edge.ask("POST", "/endpoints/made-up/invocations", content=BODY)
+    assert edge.ask("GET", "/metrics", headers={"authorization": "Bearer x"}).status_code == 401
+    reply = edge.ask("GET", "/metrics")
+    assert reply.headers["content-type"].startswith("text/plain")
+    assert 'headrace_errors_total{endpoint="scores",error="malformed_request"} 1.0' in reply.text
+    assert 'headrace_errors_total{endpoint="",error="endpoint_not_found"} 1.0' in reply.text
+    assert "made-up" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [("blue", 200), ("green", 404), ("BLUE", 404), ("", 404)]
+)
+def test_a_deployment_can_be_asked_by_its_colour(edge: Edge, header: str, status: int) -> None:
+    reply = edge.score(**{"azureml-model-deployment": header})
+    assert reply.status_code == status
+    if status == 404:
+        assert reply.json()["error_code"] == "deployment_not_live"
+
+
+def test_a_version_can_be_asked_by_its_number(edge: Edge) -> None:
+    body = b'{"inputs": [{"name": "a", "shape": [1], "datatype": "FP64", "data": [1.5]}]}'
+    for version, status in (("1", 200), ("2", 404), ("x", 404), ("9" * 20, 404)):
+        path = f"/v2/models/scores/versions/{version}/infer"
+        assert edge.ask("POST", path, content=body).status_code == status, version
+
+
+def test_large_requests_run_in_threads(edge: Edge) -> None:
+    rows = [[float(n)] for n in range(20_000)]
+    body = json.dumps({"dataframe_split": {"columns": ["a"], "data": rows}}).encode()
+    reply = edge.score(body)
+    assert reply.json()["predictions"] == [row[0] for row in rows]
+    assert len(edge.records()[0]["rows"]) == len(rows)
+    assert edge.pool.held == 0
 
 
 def test_an_answer_that_cannot_be_logged_is_not_given(

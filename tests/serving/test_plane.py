@@ -6,6 +6,7 @@ import http.client
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -204,6 +205,23 @@ def test_a_deployed_model_answers_and_its_request_is_in_delta(project: Served) -
     assert status.deployments[0].scored_rows == 2
     assert writers(project.paths.spool) == []
     assert read_plane(project.paths) is None
+
+
+@pytest.mark.slow
+def test_a_model_without_a_kernel_answers_from_its_worker(project: Served) -> None:
+    project.deploy("third")
+    with running_plane(project.paths) as url:
+        client = project.client(url)
+        reply = client.score("scores", [row(a=1, b=2, device="d-1")])
+        assert reply.json["predictions"] == [{"score": 3021.0, "label": "north"}]
+        [deployment] = client.request("/endpoints/scores").json["deployments"]
+        assert deployment["scorer"] == "worker"
+        failed = client.score("scores", [row(a=-666)])
+        assert (failed.status, failed.json["error_code"]) == (400, "prediction_failed")
+        assert failed.json["why"] == "ValueError: the model does not like this"
+        metrics = client.request("/metrics").body.decode()
+        assert re.search(r"headrace_worker_workers\{.*\} 1\.0", metrics)
+        wait_until_logged(project, reply.json["prediction_ids"])
 
 
 @pytest.mark.slow
