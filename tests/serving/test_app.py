@@ -372,7 +372,7 @@ def test_metrics_need_the_token_and_tell_of_refusals(edge: Edge) -> None:
     ("header", "status"), [("blue", 200), ("green", 404), ("BLUE", 404), ("", 404)]
 )
 def test_a_deployment_can_be_asked_by_its_colour(edge: Edge, header: str, status: int) -> None:
-    reply = edge.score(**{"azureml-model-deployment": header})
+    reply = edge.score(BODY, **{"azureml-model-deployment": header})
     assert reply.status_code == status
     if status == 404:
         assert reply.json()["error_code"] == "deployment_not_live"
