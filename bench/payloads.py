@@ -6,6 +6,7 @@ python -m bench.payloads
 from __future__ import annotations
 
 import timeit
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from headrace.payloads.answer import Answers
 from headrace.payloads.codec import parse
 from headrace.payloads.dialect import AnswerContext
 from headrace.payloads.mlflow_json import MlflowJson
+from headrace.payloads.payload import Payload
 from headrace.payloads.signature import Field, Signature
 
 COLUMNS = [f"feature_{number}" for number in range(16)]
@@ -42,6 +44,13 @@ def microseconds(work: Any) -> float:
     return min(timer.repeat(40, number)) / number * 1e6
 
 
+def encoded(
+    dialect: MlflowJson, payload: Payload, outputs: dict[str, Any], context: AnswerContext
+) -> bytes:
+    """The answer's body, from a model's outputs."""
+    return dialect.encode(payload, Answers(outputs, None, payload.rows_count), context).body
+
+
 def main() -> None:
     """Print the table."""
     print(f"{'form':<20}{'rows':>6}{'read':>10}{'typed':>10}{'answer':>10}  microseconds")
@@ -54,11 +63,8 @@ def main() -> None:
             payload = parse(body, "application/json")
             read = microseconds(lambda body=body: parse(body, "application/json"))
             typed = microseconds(lambda payload=payload: SIGNATURE.typed(payload))
-            answer = microseconds(
-                lambda payload=payload: dialect.encode(
-                    payload, Answers(outputs, None, rows), context
-                )
-            )
+            encode = partial(encoded, dialect, payload, outputs, context)
+            answer = microseconds(encode)
             print(f"{name:<20}{rows:>6}{read:>10.1f}{typed:>10.1f}{answer:>10.1f}")
 
 
