@@ -42,7 +42,7 @@ def another_worker(project: Served, before: set[int]) -> set[int]:
 
 
 def test_a_killed_worker_takes_only_its_own_call_with_it(project: Served) -> None:
-    project.deploy("first")
+    project.deploy("third")
     with running_plane(project.paths) as url, asked(project, url) as load:
         load.more(50)
         for _ in range(2):
@@ -75,8 +75,9 @@ def test_a_killed_shipper_is_not_noticed_by_clients(project: Served) -> None:
     assert_logged_once(project, load)
 
 
-def test_a_killed_plane_loses_only_what_it_was_answering(project: Served) -> None:
-    project.deploy("first")
+@pytest.mark.parametrize("kind", ["first", "third"], ids=["kernel", "worker"])
+def test_a_killed_plane_loses_only_what_it_was_answering(project: Served, kind: str) -> None:
+    project.deploy(kind)
     with running_plane(project.paths) as url, asked(project, url, connections=32) as load:
         load.more(50)
         killed = len(load.ended)
