@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 import warnings
@@ -197,3 +198,18 @@ def test_a_kernel_that_is_slow_runs_in_a_thread_until_it_is_fast_again() -> None
     assert ask().scores() == [1.0]
     assert scorer.predict_now(inputs) is not None
     pool.close()
+
+
+@pytest.mark.slow
+def test_a_damaged_kernel_is_not_used(project: Served, load: Loader, tmp_path: Path) -> None:
+    wanted = deployment(project, "first")
+    path = model_directory(project.workspace.store, wanted.model_id)
+    assert path is not None
+    assert load(wanted, "sqlite://", path)[0].kind == "kernel"
+    copy = tmp_path / "copy"
+    shutil.copytree(path, copy)
+    graph = copy / "kernel" / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    scorer, _ = load(wanted, "sqlite://", copy)
+    assert scorer.kind == "worker"
+    assert answer(scorer, b'{"inputs": {"a": [1], "b": [2]}}').scores() == [1021.0]

@@ -18,7 +18,7 @@ import yaml
 
 from headrace.environments import ensure, lock_of
 from headrace.errors import HeadraceError
-from headrace.kernels.runtime import Kernel, UnusableKernelError
+from headrace.kernels import KernelDamagedError, load_kernel
 from headrace.payloads.errors import ModelNotServableError
 from headrace.payloads.signature import Signature
 from headrace.serving.scorer import KernelScorer, Scorer, WorkerScorer
@@ -26,6 +26,7 @@ from headrace.workers import WorkerPool, WorkerSpec
 
 if TYPE_CHECKING:
     from headrace.endpoints.records import Deployment
+    from headrace.kernels.runtime import Kernel
     from headrace.serving.live import Live
     from headrace.serving.pool import ThreadPool
 
@@ -86,10 +87,8 @@ class Loader:
         description = _described(deployment, path)
         signature = Signature.of_model(path, deployment.model)
         example = _example(path, description, signature)
-        try:
-            kernel = Kernel(path / "kernel")
-        except UnusableKernelError as error:
-            log.info("%s is scored by workers: %s", deployment.model, error.why)
+        kernel = _kernel(deployment, path)
+        if kernel is None:
             return self._worker(deployment, path, signature, example), path
         return KernelScorer(kernel, signature, example, self.pool), path
 
@@ -124,6 +123,16 @@ class Loader:
     def _spec(self, deployment: Deployment) -> WorkerSpec:
         endpoint = self.live.endpoints.get(deployment.endpoint)
         return endpoint.record.spec.workers if endpoint else WorkerSpec()
+
+
+def _kernel(deployment: Deployment, path: Path) -> Kernel | None:
+    """The proven graph; ``None`` where there is none that may be used."""
+    try:
+        return load_kernel(path)
+    except KernelDamagedError as error:
+        # The model itself still answers.
+        log.warning("%s is scored by workers: %s", deployment.model, error)
+        return None
 
 
 def _described(deployment: Deployment, path: Path) -> Mapping[str, Any]:
