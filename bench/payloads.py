@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import timeit
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -16,8 +16,10 @@ from headrace.payloads.answer import Answers
 from headrace.payloads.codec import parse
 from headrace.payloads.dialect import AnswerContext
 from headrace.payloads.mlflow_json import MlflowJson
-from headrace.payloads.payload import Payload
 from headrace.payloads.signature import Field, Signature
+
+if TYPE_CHECKING:
+    from headrace.payloads.payload import Payload
 
 COLUMNS = [f"feature_{number}" for number in range(16)]
 SIGNATURE = Signature(tuple(Field(name, "double") for name in COLUMNS))
