@@ -294,7 +294,7 @@ def test_single_precision_inputs_are_rounded_as_the_original_rounds(
 def test_steps_of_skl2onnx_are_proven_as_any_other(save_model: Save, data: Data) -> None:
     from sklearn.neural_network import MLPRegressor
 
-    model = make_pipeline(StandardScaler(), MLPRegressor((4,), max_iter=5))
+    model = make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(4,), max_iter=5))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check(save_model, model, data.numbers, data, "regression", ROUNDED)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # The largest float64 that float32 holds without overflow: half a step under the next power.
 FLOAT32_LIMIT: Final = 3.4028235677973362e38
-FLOAT64_LIMIT: Final = 1.7976931348623157e308
+FLOAT32_MOST: Final = 3.4028234663852886e38
+FLOAT64_MOST: Final = 1.7976931348623157e308
 _DTYPES: Final = {
     "double": "float64", "float": "float32", "long": "int64", "integer": "int32",
     "boolean": "bool", "string": "object",
