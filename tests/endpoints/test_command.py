@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.planes import make_root
 
-from headrace.cli.endpoints import SharesError, command
+from headrace.cli import cli
+from headrace.cli.endpoints import SharesError
 from headrace.endpoints import EndpointSpec, deploy, rollout
 from headrace.endpoints.errors import EndpointNotFoundError, NothingToGoBackToError
 from headrace.endpoints.rules import Judgement
@@ -45,7 +46,7 @@ def go_live(workspace: Workspace, number: int, **settings: Any) -> str:
 
 
 def ran(*words: str) -> Result:
-    return CliRunner().invoke(command, list(words), catch_exceptions=True)
+    return CliRunner().invoke(cli, ["endpoints", *words], catch_exceptions=True)
 
 
 def told(*words: str) -> str:
