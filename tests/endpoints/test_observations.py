@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import math
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.endpoints.observations import Observations, quantiles
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
 
 seconds = st.floats(min_value=2e-6, max_value=2000)
 
@@ -66,3 +80,23 @@ def test_times_out_of_range_are_counted_at_the_ends(time: float) -> None:
     seen = Observations()
     seen.answered(time)
     assert sum(seen.evidence().latencies) == 1
+
+
+def test_distances_never_sum_to_more_than_their_number_allows(switching: None) -> None:
+    seen = Observations()
+    stop = threading.Event()
+
+    def wrong() -> None:
+        while not stop.is_set():
+            seen.compared(math.inf)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(wrong)
+        try:
+            for number in range(20_000):
+                evidence = seen.evidence()
+                assert evidence.distance <= evidence.compared * evidence.distance_cap
+                if number % 100 == 0:
+                    seen.reset()
+        finally:
+            stop.set()

@@ -61,6 +61,18 @@ class Evidence:
         return _upper_edge(len(self.latencies) - 1)
 
 
+class _Seen:
+    """Counts since one beginning."""
+
+    __slots__ = ("answered", "cap", "compared", "distance", "failed", "latencies")
+
+    def __init__(self, cap: float) -> None:
+        self.answered = self.failed = self.compared = 0
+        self.distance = 0.0
+        self.cap = cap
+        self.latencies = [0] * _BUCKETS
+
+
 class Observations:
     """Counts of one deployment, kept in memory: one or two additions a request.
 
@@ -69,28 +81,26 @@ class Observations:
     """
 
     def __init__(self, distance_cap: float = 1.0) -> None:
-        self.reset(distance_cap)
+        self._seen = _Seen(distance_cap)
 
     def reset(self, distance_cap: float = 1.0) -> None:
-        """Begin again."""
-        self._answered = self._failed = self._compared = 0
-        self._distance = 0.0
-        self._cap = distance_cap
-        self._latencies = [0] * _BUCKETS
+        """Begin again. What is being added meanwhile belongs to what was before."""
+        self._seen = _Seen(distance_cap)
 
     @property
     def distance_cap(self) -> float:
         """The largest distance that is counted as itself."""
-        return self._cap
+        return self._seen.cap
 
     def answered(self, seconds: float) -> None:
         """A request was answered in so many seconds."""
-        self._answered += 1
-        self._latencies[_bucket(seconds)] += 1
+        seen = self._seen
+        seen.answered += 1
+        seen.latencies[_bucket(seconds)] += 1
 
     def failed(self) -> None:
         """A request was not answered, and the deployment is to blame."""
-        self._failed += 1
+        self._seen.failed += 1
 
     def compared(self, distance: float) -> None:
         """A mirrored request's answer differs so much from the one that was given.
@@ -99,18 +109,23 @@ class Observations:
             distance: mean absolute difference of the scores of its rows, or share of its rows
                 whose labels differ. Not a number counts as the largest distance.
         """
-        self._distance += min(distance, self._cap) if distance == distance else self._cap
-        self._compared += 1
+        seen = self._seen
+        seen.compared += 1
+        seen.distance += min(distance, seen.cap) if distance == distance else seen.cap
 
     def evidence(self) -> Evidence:
         """What has been seen so far."""
+        seen = self._seen
+        # In the opposite order of compared(): no sum may be of more than is counted, which the
+        # rules refuse as impossible.
+        distance, compared = seen.distance, seen.compared
         return Evidence(
-            self._answered,
-            self._failed,
-            self._compared,
-            self._distance,
-            self._cap,
-            tuple(self._latencies),
+            seen.answered,
+            seen.failed,
+            compared,
+            min(distance, compared * seen.cap),
+            seen.cap,
+            tuple(seen.latencies),
         )
 
 
