@@ -48,6 +48,9 @@ BOMBS: dict[str, tuple[str, bytes]] = {
     "a dictionary in pages": (
         "parquet", parquet(pa.table({"a": [LONG] * 1000}), compression="zstd"),
     ),
+    "bytes in a dictionary in pages": (
+        "parquet", parquet(pa.table({"a": [LONG.encode()] * 1000}), compression="zstd"),
+    ),
     "shared prefixes": (
         "parquet",
         parquet(
@@ -117,6 +120,7 @@ FITS: list[tuple[str, pa.Array, Any]] = [
     ("boolean", pa.array([True]), True),
     ("string", pa.array(["é"], pa.large_string()), "é"),
     ("string", pa.array(["é"]).dictionary_encode(), "é"),
+    ("binary", pa.array([b"\x00\xff"]).dictionary_encode(), b"\x00\xff"),
     ("string", pa.array([None], pa.string()), None),
     ("binary", pa.array([b"\xff"], pa.large_binary()), b"\xff"),
     ("datetime", pa.array([MOMENT], pa.timestamp("s", "UTC")), NANOSECONDS),

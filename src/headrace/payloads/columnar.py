@@ -104,21 +104,28 @@ def _is_known(kind: pa.DataType) -> bool:
     from pyarrow import types
 
     if types.is_dictionary(kind):
-        return bool(types.is_integer(kind.index_type)) and _is_text(kind.value_type)
-    return _is_text(kind) or any(
+        return bool(types.is_integer(kind.index_type)) and _is_variable(kind.value_type)
+    return _is_variable(kind) or any(
         is_kind(kind)
         for is_kind in (
             *(types.is_integer, types.is_floating, types.is_boolean, types.is_null),
-            *(types.is_binary, types.is_large_binary, types.is_timestamp, types.is_date),
+            *(types.is_timestamp, types.is_date),
         )
     )
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def _is_variable(kind: pa.DataType) -> bool:
+    """Whether it is text or bytes, whose values have any length."""
     from pyarrow import types
 
     # Views are not among them: many of theirs can show the same bytes.
-    return bool(types.is_string(kind) or types.is_large_string(kind))
+    return any(
+        is_kind(kind)
+        for is_kind in (
+            *(types.is_string, types.is_large_string),
+            *(types.is_binary, types.is_large_binary),
+        )
+    )
 
 
 def _read_arrow(body: bytes) -> pa.Table:
@@ -147,9 +154,9 @@ def _read_parquet(body: bytes) -> pa.Table:
         schema = file.schema_arrow
     check_schema(schema)
     check_size(rows, len(schema), size)
-    texts = [field.name for field in schema if _is_text(field.type)]
-    # As dictionaries, which a page of references to one long text would otherwise expand.
-    with pq.ParquetFile(source, read_dictionary=texts) as file:
+    variable = [field.name for field in schema if _is_variable(field.type)]
+    # As dictionaries: a page of references to one long value would otherwise be expanded.
+    with pq.ParquetFile(source, read_dictionary=variable) as file:
         return file.read(use_threads=False)
 
 
@@ -171,19 +178,19 @@ def _values(name: str, column: pa.ChunkedArray) -> np.ndarray:
     except pa.ArrowInvalid as error:
         raise MalformedRequestError(str(error).split("\n")[0], where=f'column "{name}"') from None
     if types.is_dictionary(kind):
-        return _texts(name, column.unify_dictionaries())
+        return _shared(name, column.unify_dictionaries())
     found = [numpy_array(chunk) for chunk in column.chunks if len(chunk)]
     return found[0] if len(found) == 1 else np.concatenate(found)
 
 
-def _texts(name: str, column: pa.ChunkedArray) -> np.ndarray:
-    """The texts that the indices of a dictionary point to, shared between rows."""
+def _shared(name: str, column: pa.ChunkedArray) -> np.ndarray:
+    """The texts or bytes that the indices of a dictionary point to, shared between rows."""
     import numpy as np
     import pyarrow.compute as pc
 
-    texts = column.chunk(0).dictionary
-    lengths = numpy_array(pc.fill_null(pc.binary_length(texts), 0))
-    shared = np.fromiter((*texts.to_pylist(), None), dtype=object, count=len(texts) + 1)
+    values = column.chunk(0).dictionary
+    lengths = numpy_array(pc.fill_null(pc.binary_length(values), 0))
+    shared = np.fromiter((*values.to_pylist(), None), dtype=object, count=len(values) + 1)
     found: list[np.ndarray] = []
     size = 0
     for chunk in column.chunks:
