@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from tests.kernels.conftest import Data, columns, manifest, save
+from tests.kernels.conftest import Data, columns, log, manifest
 
 from headrace.kernels import (
     Kernel,
@@ -41,7 +41,7 @@ def boosted(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Path:
     """A model that takes any number, compiled."""
     X = data.holes[list("abc")]
     model = HistGradientBoostingClassifier(max_iter=10).fit(X, data.labels["binary"])
-    home = save(tmp_path_factory.mktemp("boosted") / "model", model, X)
+    home = log(tmp_path_factory.mktemp("boosted") / "model", model, X)
     assert compile_model(home, X).proven
     return home
 
@@ -164,6 +164,28 @@ def test_a_damaged_kernel_is_not_used(
     assert refusal.value.model == home
     with pytest.raises(UnusableKernelError):
         Kernel(home / "kernel")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}'])
+def test_a_damaged_report_is_made_again(boosted: Path, tmp_path: Path, text: str) -> None:
+    home = tmp_path / "model"
+    shutil.copytree(boosted, home)
+    (home / "kernel" / "kernel.json").write_text(text)
+    with pytest.raises(KernelDamagedError):
+        load_kernel(home)
+    assert ensure_kernel(home).proven
+    assert load_kernel(home) is not None
+
+
+def test_a_graph_of_a_newer_onnx_runtime_is_not_used(
+    boosted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(graph: bytes, threads: int) -> Any:
+        raise RuntimeError("ai.onnx.ml 5 is not known")
+
+    monkeypatch.setattr(runtime, "session_of", refuses)
+    with pytest.raises(KernelDamagedError, match=r"does not load it: ai\.onnx\.ml 5"):
+        load_kernel(boosted)
 
 
 def test_a_cut_off_compilation_leaves_no_kernel(

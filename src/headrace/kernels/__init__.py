@@ -13,6 +13,7 @@ from __future__ import annotations
 from headrace.kernels.compile import compile_model as compile_model
 from headrace.kernels.compile import ensure_kernel as ensure_kernel
 from headrace.kernels.compile import load_kernel as load_kernel
+from headrace.kernels.compile import report_on_disk as report_on_disk
 from headrace.kernels.errors import KernelDamagedError as KernelDamagedError
 from headrace.kernels.proof import ROWS as PROOF_ROWS
 from headrace.kernels.report import Check as Check
@@ -34,4 +35,5 @@ __all__ = [
     "ensure_kernel",
     "load_kernel",
     "read_report",
+    "report_on_disk",
 ]

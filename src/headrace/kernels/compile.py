@@ -54,8 +54,17 @@ def compile_model(model: Path, rows: pd.DataFrame | None = None) -> Report:
 
 
 def ensure_kernel(model: Path) -> Report:
-    """The report of a model's kernel, which is made where none was ever tried."""
-    return read_report(model) or compile_model(model)
+    """The report of a model's kernel, which is made where none was ever tried, or it is damaged."""
+    return report_on_disk(model) or compile_model(model)
+
+
+def report_on_disk(model: Path) -> Report | None:
+    """The report that was kept; ``None`` where there is none that can be read."""
+    try:
+        return read_report(model)
+    except KernelDamagedError:
+        log.warning("%s: its kernel is damaged, and made again", model)
+        return None
 
 
 def load_kernel(model: Path, threads: int = 1) -> Kernel | None:
@@ -69,7 +78,7 @@ def load_kernel(model: Path, threads: int = 1) -> Kernel | None:
         if report is None or not report.proven:
             return None
         return Kernel(model / DIRECTORY, threads)
-    except (UnusableKernelError, ValueError, KeyError, TypeError) as error:
+    except UnusableKernelError as error:
         raise KernelDamagedError(model, _first_line(error)) from error
 
 

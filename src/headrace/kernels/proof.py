@@ -179,7 +179,7 @@ class _Trial:
         return Kernel(self.home)
 
     def _compare(self, kernel: Kernel, name: str, frame: pd.DataFrame) -> None:
-        """One check: what the kernel refuses the original must refuse, the rest must agree."""
+        """One check: what the kernel takes the original must take, and the scores must agree."""
         import numpy as np
 
         if len(frame) > self.most:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from headrace.kernels.errors import KernelDamagedError
 from headrace.kernels.runtime import FORMAT, GRAPH, MANIFEST
 
 DIRECTORY: Final = "kernel"
@@ -19,7 +20,7 @@ class Check:
     Attributes:
         name: which rows.
         rows: how many.
-        refused: of these, how many the original refuses; the kernel refuses them too.
+        refused: of these, how many the kernel refuses, by what the original was found to refuse.
         difference: the largest distance of two scores, relative to scores above 1.
         labels: how many labels differ outside the margin round the threshold.
         agrees: the verdict.
@@ -94,22 +95,31 @@ class Layout:
 
 
 def read_report(model: Path) -> Report | None:
-    """The report in a model's directory; ``None`` where no kernel was ever tried."""
+    """The report in a model's directory; ``None`` where no kernel was ever tried.
+
+    Raises:
+        KernelDamagedError: the file holds something else.
+    """
     try:
         found = json.loads((model / DIRECTORY / MANIFEST).read_bytes())
     except FileNotFoundError:
         return None
-    report = found["report"]
-    return Report(
-        **{
-            **report,
-            "status": found["status"],
-            "reason": found["reason"],
-            "digest": found["digest"],
-            "checks": tuple(Check(**check) for check in report["checks"]),
-            "notes": tuple(report["notes"]),
-        }
-    )
+    except ValueError as error:
+        raise KernelDamagedError(model, f"{MANIFEST} is no JSON: {error}") from error
+    try:
+        report = found["report"]
+        return Report(
+            **{
+                **report,
+                "status": found["status"],
+                "reason": found["reason"],
+                "digest": found["digest"],
+                "checks": tuple(Check(**check) for check in report["checks"]),
+                "notes": tuple(report["notes"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise KernelDamagedError(model, f"{MANIFEST} holds no report") from error
 
 
 def manifest_of(report: Report, layout: Layout | None) -> bytes:

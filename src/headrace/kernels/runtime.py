@@ -23,6 +23,7 @@ FORMAT: Final = 1
 GRAPH: Final = "model.onnx"
 MANIFEST: Final = "kernel.json"
 UNSEEN: Final = -1.0
+_FACTS: Final = frozenset({"digest", "columns", "task", "labels", "classes", "threshold", "link"})
 # A sum of magnitudes under this proves at once that all values are finite and fit 32 bits.
 _SMALL: Final = 1e38
 
@@ -69,7 +70,7 @@ class Kernel:
         self.directory, self.threads = Path(directory), threads
         manifest = _manifest(self.directory)
         graph = _graph(self.directory, manifest)
-        session = session_of(graph, threads)
+        session = _session(self.directory, graph, threads)
         self.names: list[str] = [column["name"] for column in manifest["columns"]]
         self._pick = _picker(self.names)
         self._codes = [
@@ -284,8 +285,11 @@ def _manifest(directory: Path) -> dict[str, Any]:
         raise UnusableKernelError(str(directory), f"{MANIFEST} is no JSON: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UnusableKernelError(str(directory), f"{MANIFEST} is of another format")
-    if manifest["status"] != "proven":
-        raise UnusableKernelError(str(directory), f"refused: {manifest['reason']}")
+    if manifest.get("status") != "proven":
+        raise UnusableKernelError(str(directory), f"refused: {manifest.get('reason')}")
+    missing = sorted(_FACTS - manifest.keys())
+    if missing:
+        raise UnusableKernelError(str(directory), f"{MANIFEST} lacks {', '.join(missing)}")
     return manifest
 
 
@@ -297,6 +301,17 @@ def _graph(directory: Path, manifest: dict[str, Any]) -> bytes:
     if hashlib.sha256(graph).hexdigest() != manifest["digest"]:
         raise UnusableKernelError(str(directory), f"{GRAPH} is not the graph that was proven")
     return graph
+
+
+def _session(directory: Path, graph: bytes, threads: int) -> Any:
+    try:
+        return session_of(graph, threads)
+    except Exception as error:
+        # ONNX Runtime's errors have no base of their own; an older one knows fewer operators.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UnusableKernelError(
+            str(directory), f"this ONNX Runtime does not load it: {lines[0][:300]}"
+        ) from error
 
 
 def session_of(graph: bytes, threads: int) -> Any:

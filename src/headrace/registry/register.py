@@ -65,7 +65,7 @@ def _kernel(workspace: Workspace, trained: TrainedModel) -> str:
     if path is None:
         return "none: the model's files are not on this machine"
     try:
-        report = kernels.read_report(path)
+        report = kernels.report_on_disk(path)
         if report is None:
             report = kernels.compile_model(path, _rows(workspace, trained, path))
     except (HeadraceError, OSError) as error:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.ids import new_id
 from headrace.kernels import KernelDamagedError
-from headrace.kernels.runtime import GRAPH, MANIFEST
+from headrace.kernels.report import DIRECTORY
+from headrace.kernels.runtime import GRAPH, MANIFEST, session_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_HOME = "kernel"
 _LAID_OUT = "kernel-batch"
 _COMPARED_ROWS = 300
 #: Inner nodes from which a forest outgrows a core's cache; a smaller one gains nothing.
@@ -40,7 +40,7 @@ def for_many_rows(model: Path) -> Path:
     Raises:
         KernelDamagedError: the graph is not the one that was proven.
     """
-    home, laid_out = model / _HOME, model / _LAID_OUT
+    home, laid_out = model / DIRECTORY, model / _LAID_OUT
     if laid_out.is_dir():
         return laid_out
     from headrace.kernels.blocks import tree_by_tree
@@ -48,7 +48,7 @@ def for_many_rows(model: Path) -> Path:
     manifest = json.loads((home / MANIFEST).read_bytes())
     graph = (home / GRAPH).read_bytes()
     if hashlib.sha256(graph).hexdigest() != manifest["digest"]:
-        raise KernelDamagedError(home, f"{GRAPH} is not the graph that was proven")
+        raise KernelDamagedError(model, f"{GRAPH} is not the graph that was proven")
     other = tree_by_tree(graph, LARGE)
     if other is None:
         return home
@@ -72,15 +72,7 @@ def for_many_rows(model: Path) -> Path:
 
 
 def _same_bits(graph: bytes, other: bytes) -> bool:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    first, second = (
-        ort.InferenceSession(each, options, providers=["CPUExecutionProvider"])
-        for each in (graph, other)
-    )
+    first, second = (session_of(each, threads=1) for each in (graph, other))
     given = first.get_inputs()[0]
     rows = _rows(graph, int(given.shape[1]))
     expected = first.run(None, {given.name: rows})[0].tobytes()
