@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +10,61 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from headrace.tracking import flavor
+from headrace.tracking import flavor, scorer
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from mlflow.models import ModelSignature
 
 Save = Callable[..., Path]
 TYPES = {
     "float64": "double", "float32": "float", "int64": "long", "int32": "integer",
     "bool": "boolean", "object": "string",
 }  # fmt: skip
+
+
+# Loads what ``save`` writes, as MLflow's own flavours would.
+LOADER = """
+import pickle
+from pathlib import Path
+
+
+class Wrapped:
+    def __init__(self, raw):
+        self.raw = raw
+
+    def get_raw_model(self):
+        return self.raw
+
+    def predict(self, frame):
+        if type(self.raw).__module__ == "xgboost.core":
+            import xgboost
+
+            frame = xgboost.DMatrix(frame)
+        return self.raw.predict(frame)
+
+
+def _load_pyfunc(path):
+    return Wrapped(pickle.loads(Path(path).read_bytes()))
+"""
+
+
+def log(path: Path, model: object, X: pd.DataFrame, task: str = "binary") -> Path:
+    """A model's directory as a training logs it, by MLflow: takes a second or more."""
+    from mlflow.models import Model
+
+    kind = flavor.flavor_of(model)
+    assert kind is not None
+    flavor._Flavor(kind, settings_of(task, None, None)).save_model(
+        str(path),
+        mlflow_model=Model(),
+        sk_model=model,
+        validate_serving_input=False,
+        signature=signature_of(X),
+        pip_requirements=["scikit-learn"],
+    )
+    return path
 
 
 def save(
@@ -29,28 +75,41 @@ def save(
     labels: list[Any] | None = None,
     threshold: float | None = None,
 ) -> Path:
-    """A model's directory as a training logs it."""
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types.schema import ColSpec, DataType, Schema
+    """The same directory without the libraries of the environment, written at once."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
 
+    code = path / "code"
+    code.mkdir(parents=True)
+    shutil.copyfile(scorer.__file__, code / "kernel_scorer.py")
+    (code / "kernel_loader.py").write_text(LOADER)
+    (path / "model.pickle").write_bytes(pickle.dumps(model))
+    facts = {**settings_of(task, labels, threshold), "loader_module": "kernel_loader"}
+    (path / scorer.SETTINGS).write_text(json.dumps(facts))
+    (path / "requirements.txt").touch()
+    described = Model(signature=signature_of(X))
+    mlflow.pyfunc.add_to_model(
+        described, loader_module="kernel_scorer", data="model.pickle", code="code"
+    )
+    described.save(str(path / "MLmodel"))
+    return path
+
+
+def settings_of(task: str, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
+    """What the scorer of a logged model reads."""
     if labels is None and task != "regression":
         labels = [False, True] if task == "binary" else ["bad", "fair", "good"]
-    kind = flavor.flavor_of(model)
-    assert kind is not None
-    settings = {"task": task, "labels": labels, "threshold": threshold}
-    flavor._Flavor(kind, settings).save_model(
-        str(path),
-        mlflow_model=Model(),
-        sk_model=model,
-        validate_serving_input=False,
-        signature=ModelSignature(
-            Schema(
-                [ColSpec(DataType[TYPES[str(kind)]], str(name)) for name, kind in X.dtypes.items()]
-            )
-        ),
-        pip_requirements=["scikit-learn"],
+    return {"task": task, "labels": labels, "threshold": threshold}
+
+
+def signature_of(X: pd.DataFrame) -> ModelSignature:
+    """The columns and their types."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, DataType, Schema
+
+    return ModelSignature(
+        Schema([ColSpec(DataType[TYPES[str(kind)]], str(name)) for name, kind in X.dtypes.items()])
     )
-    return path
 
 
 @pytest.fixture
