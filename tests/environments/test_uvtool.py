@@ -57,6 +57,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("text", ["index-url = here", "[global\n", "\xff"])
+def test_a_pip_conf_that_cannot_be_read_is_told(home: Path, text: str) -> None:
+    file = home / "pip.conf"
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(uvtool.UvFailedError, match="configuration of pip cannot be read"):
+        uvtool.variables({"PIP_CONFIG_FILE": str(file), "HOME": str(home)})
+
+
+def test_a_file_of_uv_that_cannot_be_read_is_left_to_uv(home: Path) -> None:
+    file = home / "uv.toml"
+    file.write_text("[[index\n")
+    given = {"UV_CONFIG_FILE": str(file), "PIP_INDEX_URL": "https://example.com/simple"}
+    assert "UV_DEFAULT_INDEX" not in uvtool.variables(given)
+
+
 def test_pip_s_index_is_passed_on_where_uv_has_none(home: Path) -> None:
     found = uvtool.variables(
         {"PIP_INDEX_URL": "https://index", "PIP_FIND_LINKS": "/a /b", "VIRTUAL_ENV": "/v"}

@@ -104,7 +104,10 @@ def _configured(inherited: Mapping[str, str]) -> bool:
     named = inherited.get("UV_CONFIG_FILE")
     for file in [Path(named)] if named else [home / "uv/uv.toml", Path("/etc/uv/uv.toml")]:
         if file.is_file():
-            told = tomllib.loads(file.read_text())
+            try:
+                told = tomllib.loads(file.read_text())
+            except ValueError:
+                return True  # uv says what is wrong with it
             if {"index", "index-url", "no-index"} & {*told, *told.get("pip", {})}:
                 return True
     return False
@@ -121,8 +124,12 @@ def _pip(inherited: Mapping[str, str]) -> dict[str, str]:
     ]
     if named := inherited.get("PIP_CONFIG_FILE"):
         files.append(Path(named))
-    parser = configparser.RawConfigParser()
-    parser.read([str(file) for file in files])
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read([str(file) for file in files])
+    except (configparser.Error, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UvFailedError(f"the configuration of pip cannot be read: {reason}") from error
     found: dict[str, str] = {}
     for section in ("global", "install"):
         if parser.has_section(section):
