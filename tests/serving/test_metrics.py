@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.serving.metrics import BUCKETS, Metrics
-from headrace.workers.pool import WorkerStats
+from headrace.workers import WorkerStats
 
 from .fakes import Adder, live_with
 

@@ -51,9 +51,64 @@ def soon(seconds: float = 60.0) -> float:
     return time.monotonic() + seconds
 
 
+# All of MLflow that a worker asks for, without the second that its import takes.
+MLFLOW = """
+import importlib.util
+from pathlib import Path
+
+
+class Loaded:
+    def __init__(self, model):
+        self.metadata = self
+        self.model = model
+
+    def get_input_schema(self):
+        return None
+
+    def predict(self, data):
+        return self.model.predict(data)
+
+
+def load_model(path):
+    spec = importlib.util.spec_from_file_location("tested", Path(path, "model.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return Loaded(module.Model())
+"""
+
+
 @pytest.fixture
-def make_model(tmp_path: Path) -> Callable[..., Path]:
-    """A factory of pyfunc models: ``make_model(code)``, where the code has a class ``Model``."""
+def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that workers import from before all others; it has an ``mlflow``."""
+    home = tmp_path / "libraries"
+    (home / "mlflow").mkdir(parents=True)
+    (home / "mlflow" / "__init__.py").touch()
+    (home / "mlflow" / "pyfunc.py").write_text(MLFLOW)
+    monkeypatch.setenv("PYTHONPATH", str(home))
+    return home
+
+
+@pytest.fixture
+def make_model(tmp_path: Path, libraries: Path) -> Callable[..., Path]:
+    """A factory of models: ``make_model(code)``, where the code has a class ``Model``."""
+    del libraries  # which load them
+    made = 0
+
+    def make(code: str = DOUBLES) -> Path:
+        nonlocal made
+        made += 1
+        home = tmp_path / f"model{made}"
+        home.mkdir()
+        (home / "MLmodel").touch()
+        (home / "model.py").write_text(textwrap.dedent(code))
+        return home
+
+    return make
+
+
+@pytest.fixture
+def log_model(tmp_path: Path) -> Callable[..., Path]:
+    """The same by MLflow, with its options, for what MLflow itself does with rows."""
     made = 0
 
     def make(code: str = DOUBLES, **options: Any) -> Path:

@@ -6,7 +6,9 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,38 @@ def test_a_batch_worker_predicts_fails_and_comes_again(make_model: Make) -> None
     assert last is not None
     assert not alive(pid)
     assert not alive(last)
+
+
+def test_closing_ends_a_prediction_that_hangs(make_model: Make) -> None:
+    worker = BatchWorker(make_model(TROUBLE), Environment.running())
+    worker.predict(rows(1.0))
+    pid = worker.pid
+    assert pid is not None
+    with ThreadPoolExecutor(1) as pool:
+        hung = pool.submit(worker.predict, rows(-2.0))
+        while not worker._lock.locked():
+            time.sleep(0.001)
+        worker.close()
+        with pytest.raises(BatchWorkerError, match="SIGKILL"):
+            hung.result(timeout=10)
+    assert not alive(pid)
+    assert worker.pid is None
+
+
+def test_an_answer_that_nobody_took_is_not_the_next_one_s(
+    make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BatchWorker(make_model(), Environment.running()) as worker:
+        worker.predict(rows(1.0))
+        with monkeypatch.context() as patch:
+
+            def interrupted(size: int) -> bytearray:
+                raise KeyboardInterrupt
+
+            patch.setattr(worker, "_receive", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                worker.predict(rows(2.0))
+        assert values(worker.predict(rows(3.0))) == [6.0]
 
 
 def test_a_batch_worker_is_limited(make_model: Make) -> None:

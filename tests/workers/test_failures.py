@@ -166,7 +166,7 @@ def test_a_model_that_exits_is_an_error_of_its_request(make_model: Make, run_poo
         ("import os; os.abort()", {}, "SIGABRT"),
         ("import numpy as np; np.ones(1 << 40)", {"memory": "1GiB"}, "MemoryError"),
         ("import time; time.sleep(60)", {"start": "1s"}, "longer than 1 s"),
-        (DOUBLES, {"memory": "64MiB"}, "of 64 allowed"),
+        ("import pandas, pyarrow.parquet\n" + DOUBLES, {"memory": "64MiB"}, "of 64 allowed"),
     ],
 )
 def test_a_model_that_does_not_load_says_why(
@@ -274,7 +274,6 @@ def test_workers_that_went_with_their_template_come_again(make_model: Make, run_
     run_pool(make_model(TROUBLE), use, max=1)
 
 
-@pytest.mark.slow
 def test_nothing_is_left_when_the_parent_is_killed(make_model: Make, tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)

@@ -14,8 +14,14 @@ import pyarrow as pa
 import pytest
 from tests.workers.conftest import doubled, rows, soon
 
-from headrace.environments import Lock, differences, ensure
-from headrace.workers import ModelFailedError, WorkerPool, kind_of
+from headrace.environments import Environment, Lock, differences, ensure
+from headrace.workers import (
+    ModelFailedError,
+    PoolClosedError,
+    WorkerPool,
+    WorkerSpec,
+    kind_of,
+)
 
 COUNTS = """
 import pandas as pd
@@ -29,7 +35,7 @@ class Model:
 
 
 def test_a_pool_predicts_and_one_bad_request_fails_alone(
-    make_model: Callable[..., Path], run_pool: Callable[..., Any]
+    log_model: Callable[..., Path], run_pool: Callable[..., Any]
 ) -> None:
     async def use(pool: WorkerPool) -> Any:
         return await asyncio.gather(
@@ -37,7 +43,7 @@ def test_a_pool_predicts_and_one_bad_request_fails_alone(
             return_exceptions=True,
         )
 
-    first, second, bad, last = run_pool(make_model(COUNTS), use, max=1)
+    first, second, bad, last = run_pool(log_model(COUNTS), use, max=1)
     assert [each["root"].to_pylist() for each in (first, second, last)] == [[2.0], [3.0], [4.0]]
     assert kind_of(first) == "frame"
     assert isinstance(bad, ModelFailedError)
@@ -60,6 +66,24 @@ def test_requests_that_come_together_share_a_call(
         [value**0.5 for value in range(50)]
     )
     assert max(each["shared"][0].as_py() for each in answers) > 1
+
+
+def test_a_pool_that_is_closed_while_it_starts_leaves_nothing(
+    make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    async def go() -> None:
+        pool = WorkerPool(
+            make_model(), Environment.running(), WorkerSpec(), tmp_path / "run", "tested"
+        )
+        starting = asyncio.create_task(pool.start())
+        await asyncio.sleep(0)  # its process is being started
+        await pool.close()
+        with pytest.raises(PoolClosedError):
+            await starting
+        assert pool.pids() == []
+        assert list((tmp_path / "run").iterdir()) == []
+
+    asyncio.run(go())
 
 
 def test_a_pool_runs_on_the_loop_of_the_plane(
@@ -89,7 +113,7 @@ class Model:
 
 
 def test_a_model_runs_with_the_libraries_of_its_own_environment(
-    make_model: Callable[..., Path],
+    log_model: Callable[..., Path],
     run_pool: Callable[..., Any],
     make_wheel: Callable[..., Path],
 ) -> None:
@@ -107,7 +131,7 @@ def test_a_model_runs_with_the_libraries_of_its_own_environment(
         assert running[0] == str(environment.python)
         return await pool.predict(rows(1.0, 2.0), None, soon())
 
-    assert run_pool(make_model(TINY), use, environment=environment, max=1) == ["1.5", "1.5"]
+    assert run_pool(log_model(TINY), use, environment=environment, max=1) == ["1.5", "1.5"]
 
 
 def test_a_model_runs_away_from_the_project_and_in_silence(

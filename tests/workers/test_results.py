@@ -127,7 +127,7 @@ def asked(
 
 
 def test_a_frame_has_the_signature_s_types_and_parameters(
-    make_model: Callable[..., Path], run_pool: Callable[..., Any]
+    log_model: Callable[..., Path], run_pool: Callable[..., Any]
 ) -> None:
     signature = ModelSignature(
         inputs=Schema(
@@ -152,7 +152,7 @@ def test_a_frame_has_the_signature_s_types_and_parameters(
             "t": pa.array([0, 1], pa.timestamp("ns")),
         }
     )
-    answer = asked(run_pool, make_model(ECHO, signature=signature), table, {"depth": 5})
+    answer = asked(run_pool, log_model(ECHO, signature=signature), table, {"depth": 5})
     assert answer == {
         "told": [
             "x:float64", "f:float32", "i:int32", "b:bool", "s:object", "t:datetime64[ns]",
@@ -162,7 +162,7 @@ def test_a_frame_has_the_signature_s_types_and_parameters(
 
 
 def test_tensors_keep_their_shape(
-    make_model: Callable[..., Path], run_pool: Callable[..., Any]
+    log_model: Callable[..., Path], run_pool: Callable[..., Any]
 ) -> None:
     signature = ModelSignature(
         inputs=Schema(
@@ -181,13 +181,13 @@ def test_tensors_keep_their_shape(
             "weight": pa.array([0.5, 1.5]),
         }
     )
-    answer = asked(run_pool, make_model(ECHO, signature=signature), table)
+    answer = asked(run_pool, log_model(ECHO, signature=signature), table)
     assert answer["told"] == ["image:float32[2, 2, 3]", "pair:int64[2, 2]", "weight:float64[2]"]
 
 
 def test_a_column_that_the_signature_wants_is_named(
-    make_model: Callable[..., Path], run_pool: Callable[..., Any]
+    log_model: Callable[..., Path], run_pool: Callable[..., Any]
 ) -> None:
-    model = make_model(ECHO, signature=ModelSignature(inputs=Schema([ColSpec("double", "needed")])))
+    model = log_model(ECHO, signature=ModelSignature(inputs=Schema([ColSpec("double", "needed")])))
     with pytest.raises(ModelFailedError, match="needed"):
         asked(run_pool, model, rows(1.0))

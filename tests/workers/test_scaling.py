@@ -23,15 +23,12 @@ class Model:
         return frame["x"]
 """
 
-THREADS = (
-    """
+THREADS = """
 import threading
 import time
 
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 """
-    + DOUBLES
-)
 
 
 def looks(scaling: Scaling, *ages: float, workers: int, starting: int = 0) -> list[int]:
@@ -111,15 +108,22 @@ def test_none_when_idle_and_one_when_asked(
 
 
 def test_a_library_with_threads_is_not_forked(
-    make_model: Callable[..., Path], run_pool: Callable[..., Any]
+    make_model: Callable[..., Path], libraries: Path, run_pool: Callable[..., Any]
 ) -> None:
+    (libraries / "threaded.py").write_text(THREADS)
+
     async def use(pool: WorkerPool) -> None:
         (worker,) = pool._workers
+        crew = pool._crew
+        assert crew is not None
+        await until(lambda: not crew._tasks)  # the template has imported them
+        assert not pool.preloaded
         worker.kill("by the test")
         await until(lambda: pool.stats().workers == 0)
         assert await doubled(pool) == [2.0]
+        assert [worker.child.forked for worker in pool._workers] == [False]
 
-    run_pool(make_model(THREADS), use, max=1)
+    run_pool(make_model("import threaded\n" + DOUBLES), use, max=1)
 
 
 def test_requests_that_cannot_be_answered_in_time_are_turned_away_at_once(

@@ -18,10 +18,10 @@ from headrace.workers.errors import WorkersBusyError as WorkersBusyError
 from headrace.workers.errors import WorkerStartError as WorkerStartError
 from headrace.workers.errors import WorkersUnavailableError as WorkersUnavailableError
 from headrace.workers.pool import WorkerPool as WorkerPool
-from headrace.workers.pool import WorkerStats as WorkerStats
 from headrace.workers.result import Result as Result
 from headrace.workers.result import kind_of as kind_of
 from headrace.workers.spec import WorkerSpec as WorkerSpec
+from headrace.workers.stats import WorkerStats as WorkerStats
 
 __all__ = [
     "BatchWorker",

@@ -118,7 +118,11 @@ class BatchWorker:
         return self._process.pid if self._process else None
 
     def close(self) -> None:
-        """End its process."""
+        """End its process, also under a prediction, which fails."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
         with self._lock:
             self._end()
 
@@ -217,6 +221,10 @@ class BatchWorker:
             raise BatchWorkerError(self.model, "it did not answer in time", died=True) from None
         except OSError as error:
             raise BatchWorkerError(self.model, self._how(error), died=True) from error
+        except BaseException:
+            # What it still answers would be taken for the next answer.
+            self._end()
+            raise
 
     def _receive(self, size: int) -> bytearray:
         assert self._socket is not None  # noqa: S101  # see _ask

@@ -9,7 +9,6 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +25,7 @@ from headrace.workers.errors import (
 )
 from headrace.workers.result import Result, decode, encode
 from headrace.workers.scaling import Backoff, Scaling
+from headrace.workers.stats import WorkerStats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,31 +39,6 @@ log = logging.getLogger(__name__)
 _TICK: Final = 0.1
 _QUEUED_BYTES: Final = 256 << 20
 _KEPT_SECONDS: Final = 512
-
-
-@dataclass(frozen=True)
-class WorkerStats:
-    """A pool at one moment.
-
-    Attributes:
-        workers: that have the model loaded.
-        starting: that are loading it.
-        busy: that work on a batch.
-        queued: requests that wait.
-        restarts: workers that ended otherwise than by the pool's wish, since it started.
-        memory: bytes of all workers.
-        predict_seconds: the median time of the latest calls of ``predict``; ``None`` before any.
-        start_seconds: the time that the latest worker took to load the model.
-    """
-
-    workers: int
-    starting: int
-    busy: int
-    queued: int
-    restarts: int
-    memory: int
-    predict_seconds: float | None
-    start_seconds: float | None
 
 
 class WorkerPool:
@@ -120,10 +95,12 @@ class WorkerPool:
         self._crew = Crew(self.name, self.model, self.environment, self.spec, home)
         try:
             await self.add()
+            if self._closing:
+                raise PoolClosedError(self.name)
         except BaseException:
             self._closing = True
-            await self._crew.close()
-            shutil.rmtree(home, ignore_errors=True)
+            self._retire_all()
+            await self._end(self._crew)
             raise
         self._keeper = asyncio.create_task(self._keep())
 
@@ -203,12 +180,15 @@ class WorkerPool:
         await asyncio.gather(self._keeper, return_exceptions=True)
         assert self._crew is not None  # noqa: S101  # made with the keeper
         self._retire_all()
-        await self._crew.close()
+        await self._end(self._crew)
+
+    async def _end(self, crew: Crew) -> None:
+        await crew.close()
         self._retire_all()  # one can have come up meanwhile
         while self._workers or self._tasks:
             await asyncio.sleep(0)  # until the loop has told that they are lost
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(shutil.rmtree, self._crew.home, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, crew.home, ignore_errors=True)
 
     def _retire_all(self) -> None:
         for worker in self._workers:
@@ -393,6 +373,8 @@ class WorkerPool:
         for worker in list(self._workers):
             resident = worker.resident()
             if resident > self.spec.memory:
+                if worker in self._idle:
+                    self._idle.remove(worker)  # a request that comes now is not for it
                 worker.kill(
                     f"it took {resident >> 20} MiB of memory, of {self.spec.memory >> 20} allowed"
                 )
