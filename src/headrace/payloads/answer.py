@@ -11,6 +11,7 @@ from datetime import date, datetime, time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from headrace.payloads.arrays import numpy_column
 from headrace.payloads.times import iso_times
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Answers:
         Raises:
             ValueError: it has not one row a row.
         """
-        columns = {name: _array_of(table.column(name)) for name in table.column_names}
+        columns = {name: numpy_column(table.column(name)) for name in table.column_names}
         return cls.of_columns(columns, rows)
 
     def values(self) -> list[Any]:
@@ -88,6 +89,27 @@ class Answers:
 
     def scores(self) -> list[float | None]:
         """The column ``score``, else the only number of the row, else ``None``."""
+        return self._scores
+
+    def parts(self, sizes: Sequence[int]) -> list[Answers]:
+        """The answers of so many rows each, in order.
+
+        What was made of all rows at once, values and scores, is not made again.
+        """
+        values, scores, columns = self._values, self._scores, self.columns
+        parts, end = [], 0
+        for size in sizes:
+            start, end = end, end + size
+            cut = None
+            if columns is not None:
+                cut = {name: column[start:end] for name, column in columns.items()}
+            part = Answers(cut, values[start:end] if cut is None else None, size)
+            part.__dict__.update(_values=values[start:end], _scores=scores[start:end])
+            parts.append(part)
+        return parts
+
+    @cached_property
+    def _scores(self) -> list[float | None]:
         if self.columns is not None and SCORE_COLUMN in self.columns:
             column = self.columns[SCORE_COLUMN]
             if column.dtype.kind == "f" and column.ndim == 1:
@@ -165,18 +187,6 @@ def _listed(raw: Any) -> list[Any] | None:
         listed = raw.tolist() if raw.ndim else None
         return listed if isinstance(listed, list) else None
     return list(raw) if isinstance(raw, list | tuple) else None
-
-
-def _array_of(column: Any) -> np.ndarray:
-    """An Arrow column as numpy; a column of integers or truth values with nulls as objects."""
-    import pyarrow as pa
-
-    if column.null_count and not pa.types.is_floating(column.type):
-        return _ragged(column.to_pylist())
-    if pa.types.is_nested(column.type):
-        return _ragged(column.to_pylist())
-    array: np.ndarray = column.to_numpy()
-    return array
 
 
 def _json_values(column: np.ndarray) -> list[Any]:

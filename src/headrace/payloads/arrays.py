@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def arrow_array(column: np.ndarray) -> pa.Array | None:
     """Numbers, truth values, times, texts, bytes, or equal lists of numbers; ``None``: others.
 
-    ``None`` in an array of objects is null, and NaT is too; NaN stays NaN.
+    Objects are read as what they are if they are of one type. ``None`` among them is null, and
+    NaT is too; NaN stays NaN.
     """
     import numpy as np
     import pyarrow as pa
@@ -34,12 +35,11 @@ def arrow_array(column: np.ndarray) -> pa.Array | None:
     if kind in "iuf":
         return _primitive(pa.from_numpy_dtype(column.dtype), column)
     if kind == "b":
-        bits = np.packbits(column, bitorder="little")
-        return pa.Array.from_buffers(pa.bool_(), len(column), [None, pa.py_buffer(bits)])
+        return _truths(column)
     if kind == "M":
         moments = column.astype("datetime64[ns]")
         return _primitive(pa.timestamp("ns"), moments.view(np.int64), ~np.isnat(moments))
-    return _texts(column.tolist()) if kind in "OU" else None
+    return _objects(column.tolist()) if kind in "OU" else None
 
 
 def text_array(values: Sequence[str]) -> pa.Array:
@@ -83,6 +83,16 @@ def numpy_array(array: pa.Array) -> np.ndarray:
     return values
 
 
+def numpy_column(column: pa.ChunkedArray) -> np.ndarray:
+    """All chunks of a column as ``numpy_array`` has each."""
+    import numpy as np
+
+    found = [numpy_array(chunk) for chunk in column.chunks if len(chunk)]
+    if not found:
+        return np.empty(0, dtype=object)
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
 #: numpy's names of Arrow's types of one width.
 _FIXED: Final = {
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -100,8 +110,8 @@ def _bits(buffer: pa.Buffer) -> np.ndarray:
     return bits.view(bool)
 
 
-def _texts(values: list[Any]) -> pa.Array | None:
-    """Texts or bytes with nulls; ``None`` where there is anything else."""
+def _objects(values: list[Any]) -> pa.Array | None:
+    """Texts, bytes, truth values, whole numbers or doubles with nulls; ``None``: anything else."""
     import numpy as np
     import pyarrow as pa
 
@@ -111,7 +121,24 @@ def _texts(values: list[Any]) -> pa.Array | None:
         return _variable(pa.string(), [(value or "").encode() for value in values], valid)
     if types == {bytes}:
         return _variable(pa.binary(), [value or b"" for value in values], valid)
-    return None
+    if types == {bool}:
+        return _truths(np.array([bool(value) for value in values]), valid)
+    numbers = {frozenset({int}): np.int64, frozenset({float}): np.float64}.get(frozenset(types))
+    if numbers is None:
+        return None
+    try:
+        column = np.array([value or 0 for value in values], dtype=numbers)
+    except OverflowError:
+        return None
+    return _primitive(pa.from_numpy_dtype(numbers), column, valid)
+
+
+def _truths(column: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    bits = pa.py_buffer(np.packbits(column, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(column), [_bitmap(valid), bits])
 
 
 def _primitive(kind: pa.DataType, column: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:

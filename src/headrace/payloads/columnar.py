@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.payloads.answer import jsonable
-from headrace.payloads.arrays import arrow_array, numpy_array, text_array
+from headrace.payloads.arrays import arrow_array, numpy_array, numpy_column, text_array
 from headrace.payloads.codec import MAX_CELLS
 from headrace.payloads.errors import MalformedRequestError
 from headrace.payloads.payload import ColumnPayload
@@ -168,7 +168,6 @@ _READERS: Final[dict[str, Callable[[bytes], pa.Table]]] = {
 
 def _values(name: str, column: pa.ChunkedArray) -> np.ndarray:
     """A column as numpy: numbers and truth values, ``datetime64``, or objects."""
-    import numpy as np
     import pyarrow as pa
     from pyarrow import types
 
@@ -179,8 +178,7 @@ def _values(name: str, column: pa.ChunkedArray) -> np.ndarray:
         raise MalformedRequestError(str(error).split("\n")[0], where=f'column "{name}"') from None
     if types.is_dictionary(kind):
         return _shared(name, column.unify_dictionaries())
-    found = [numpy_array(chunk) for chunk in column.chunks if len(chunk)]
-    return found[0] if len(found) == 1 else np.concatenate(found)
+    return numpy_column(column)
 
 
 def _shared(name: str, column: pa.ChunkedArray) -> np.ndarray:

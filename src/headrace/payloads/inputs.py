@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headrace.payloads.arrays import arrow_array
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -64,7 +66,7 @@ class Inputs:
     def arrow(self) -> pa.Table:
         """The columns as an Arrow table; positional ones are named ``"0"``, ``"1"`` and so on.
 
-        A tensor is a column too: of numbers, or of tensors of one shape where it has more
+        A tensor is a column too: of its values, or of lists of one length where it has more
         dimensions than the one of rows.
         """
         import pyarrow as pa
@@ -72,14 +74,23 @@ class Inputs:
         if self.tensor is not None:
             named = self.tensor if isinstance(self.tensor, dict) else {"0": self.tensor}
             return pa.table({name: _tensor(array) for name, array in named.items()})
-        arrays = [pa.array(column, from_pandas=True) for column in self.columns.values()]
+        arrays = [_array(column) for column in self.columns.values()]
         return pa.table(arrays, names=[str(name) for name in self.columns])
 
 
-def _tensor(array: np.ndarray) -> pa.Array:
-    import numpy as np
+def _array(column: np.ndarray) -> pa.Array:
     import pyarrow as pa
 
-    if array.ndim == 1:
-        return pa.array(array)
-    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
+    array = arrow_array(column)
+    # Lists, objects and mixed values are left to pyarrow, which imports pandas for it.
+    return pa.array(column, from_pandas=True) if array is None else array
+
+
+def _tensor(array: np.ndarray) -> pa.Array:
+    import pyarrow as pa
+
+    column = _array(array.reshape(-1))
+    # Not Arrow's type of tensors, which has none of truth values or texts.
+    for length in reversed(array.shape[1:]):
+        column = pa.FixedSizeListArray.from_arrays(column, length)
+    return column
