@@ -188,6 +188,10 @@ def test_half_a_replacement_leaves_the_certificate_as_it_is(
     certificate.refresh()
     assert certificate._current is before
     assert caplog.text.count("the certificate stays as it is") == 1
+    key.unlink()
+    certificate.refresh()
+    certificate.refresh()
+    assert caplog.text.count("the certificate stays as it is") == 2
     make_certificate(chain, key, "second")
     certificate.refresh()
     assert certificate._current is not before

@@ -40,6 +40,7 @@ class Certificate:
 
     def __init__(self, chain: Path, key: Path) -> None:
         self.chain, self.key = chain, key
+        self._problem: str | None = None
         self._stamp = self._look()
         self._current = self._load()
         self.context = self._load()
@@ -71,15 +72,16 @@ class Certificate:
         """Take new files, if there are some. Files that do not fit leave it as it is."""
         try:
             stamp = self._look()
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
-            self._current = self._load()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._current = self._load()
+                log.info("serving with the new certificate in %s", self.chain)
+            self._problem = None
         except CertificateUnusableError as error:
-            # Perhaps only one of the two has been replaced yet.
-            log.warning("the certificate stays as it is: %s", error.why)
-        else:
-            log.info("serving with the new certificate in %s", self.chain)
+            # Perhaps only one of the two has been replaced yet. Said once, not in each round.
+            if error.why != self._problem:
+                log.warning("the certificate stays as it is: %s", error.why)
+            self._problem = error.why
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
         connection.context = self._current
