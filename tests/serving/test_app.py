@@ -411,6 +411,10 @@ def test_a_defect_has_the_shape_of_an_error(edge: Edge, monkeypatch: pytest.Monk
     reply = edge.score()
     assert_error(reply, 500, "internal_error")
     assert "secret detail" not in reply.text
+    assert counts_of(edge.records())["scores", ""] == {"failed": 1}
+    assert b'headrace_errors_total{endpoint="scores",error="internal_error"} 1.0' in (
+        edge.metrics.text()
+    )
 
 
 @pytest.mark.parametrize("place", ["header", "column"])

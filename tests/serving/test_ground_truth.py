@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from headrace.requestlog.ground_truth import read_ground_truth
 from headrace.requestlog.spool import SpoolWriter, segments
+from headrace.serving import ground_truth
 from headrace.serving.app import Limits, make_app
 from headrace.serving.metrics import Metrics
 from headrace.serving.service import ScoringService
@@ -32,7 +35,7 @@ class Plane:
         self.writer = SpoolWriter(spool)
         metrics = Metrics(live)
         service = ScoringService(live, self.writer, self.adder.pool, metrics, 10.0)
-        limits = Limits(body_bytes=2000)
+        limits = Limits(body_bytes=200_000)
         self.app = make_app(live, service, metrics, lambda: Secret("secret"), limits)
 
     def post(self, body: Any, path: str = PATH, token: str = "secret") -> httpx.Response:
@@ -71,13 +74,28 @@ def test_labels_are_spooled_before_they_are_accepted(plane: Plane) -> None:
     assert [label["label"] for label in record["labels"]] == [0, 1, 2]
 
 
+def test_many_labels_are_read_in_a_thread(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def read(endpoint: str, body: bytes) -> dict[str, Any]:
+        threads.append(threading.current_thread().name)
+        return read_ground_truth(endpoint, body)
+
+    monkeypatch.setattr(ground_truth, "read_ground_truth", read)
+    for count in (1, 1000):
+        reply = plane.post({"labels": [{"prediction_id": ID, "label": n} for n in range(count)]})
+        assert reply.json() == {"accepted": count}
+    assert [name.startswith("score") for name in threads] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("body", "path", "token", "status", "code"),
     [
         ({"labels": [{"label": 1}]}, PATH, "secret", 400, "invalid_ground_truth"),
         ({"labels": []}, "/endpoints/other/ground-truth", "secret", 404, "endpoint_not_found"),
         ({"labels": []}, PATH, "wrong", 401, "unauthorized"),
-        ({"labels": ["x" * 3000]}, PATH, "secret", 413, "body_too_large"),
+        ({"labels": ["x" * 300_000]}, PATH, "secret", 413, "body_too_large"),
+        ({"labels": ["x" * 100_000]}, PATH, "secret", 400, "invalid_ground_truth"),
     ],
 )
 def test_what_is_refused_leaves_nothing(

@@ -68,7 +68,14 @@ def make_app(
         limits: bounds; the defaults if not given.
     """
     bounds = limits or Limits()
-    truth = GroundTruth(live, service.spool, bounds.body_bytes, bounds.body_seconds)
+    truth = GroundTruth(
+        live,
+        service.spool,
+        service.pool,
+        bounds.deadline_seconds,
+        bounds.body_bytes,
+        bounds.body_seconds,
+    )
     scoring = _Scoring(service, make_pages(live, metrics, truth), bounds)
     return Guard(scoring, token, bounds.requests, metrics, scoring.refused)
 
@@ -106,7 +113,9 @@ class _Scoring:
         except Exception as error:
             # A defect of ours: the log gets its trace, the client neither that nor its words.
             log.exception("a request to score %s met a defect", target.endpoint)
-            await send_error(send, InternalError(type(error).__name__), scope["path"])
+            defect = InternalError(type(error).__name__)
+            self.service.refused(target.endpoint, defect)
+            await send_error(send, defect, scope["path"])
         else:
             if self.service.live.draining:
                 answer.headers.append((b"connection", b"close"))

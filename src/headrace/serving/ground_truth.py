@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.requestlog.ground_truth import read_ground_truth
 from headrace.serving.errors import RequestLogUnavailableError
+from headrace.serving.service import INLINE_BYTES
 from headrace.serving.wire import read_body
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from headrace.requestlog.spool import SpoolWriter
     from headrace.serving.live import Live
+    from headrace.serving.pool import ThreadPool
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,16 @@ class GroundTruth:
     Attributes:
         live: knows the endpoints.
         spool: where labels wait.
+        pool: threads for large requests.
+        seconds: to read one in.
         body_bytes: of one request.
         body_seconds: to receive a body.
     """
 
     live: Live
     spool: SpoolWriter
+    pool: ThreadPool
+    seconds: float
     body_bytes: int
     body_seconds: float
 
@@ -39,13 +46,19 @@ class GroundTruth:
         Raises:
             EndpointNotFoundError: there is no such endpoint.
             InvalidGroundTruthError: a label is malformed; none is kept.
+            OverloadedError: too many large requests wait already.
             RequestLogUnavailableError: they cannot be written.
         """
         from starlette.responses import JSONResponse
 
         endpoint = self.live.endpoint(request.path_params["name"])
         body = await read_body(request.scope, request.receive, self.body_bytes, self.body_seconds)
-        record = read_ground_truth(endpoint.record.name, body)
+        name = endpoint.record.name
+        if len(body) <= INLINE_BYTES:
+            record = read_ground_truth(name, body)
+        else:
+            deadline = time.monotonic() + self.seconds
+            record = await self.pool.run(deadline, lambda: read_ground_truth(name, body))
         try:
             self.spool.append(record)
         except OSError as error:
