@@ -10,6 +10,8 @@ from tests.planes import eventually
 
 from headrace.endpoints import endpoint_status, traffic_history, withdraw
 from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
+from headrace.endpoints.records import revisions
+from headrace.endpoints.rollout import touch
 from headrace.serving import reconciler
 
 from .fakes import Adder
@@ -53,6 +55,33 @@ def test_a_withdrawn_endpoint_is_no_longer_known(world: World) -> None:
     world.deploy(2)
     settle(plane, {"blue"})
     assert plane.live.endpoint("scores").route(None).record.model_version == 2
+
+
+def test_an_endpoint_that_comes_back_between_two_rounds_is_noticed(world: World) -> None:
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    store = world.workspace.store
+    (_, before) = revisions(store)["scores"]
+    withdraw(world.workspace, "scores")
+    world.deploy(2)
+    while revisions(store)["scores"][1] < before:
+        with store.begin() as connection:
+            touch(connection, "scores")
+    assert revisions(store)["scores"][1] == before
+    settle(plane, {"blue"})
+    assert plane.live.endpoint("scores").route(None).record.model_version == 2
+
+
+def test_a_state_that_cannot_be_kept_ends_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    plane = world.start()
+    # Stands for a full disk.
+    (world.workspace.paths.state / "serving.tmp").mkdir()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    assert "the last known state cannot be kept" in caplog.text
 
 
 def test_a_deployment_that_does_not_load_leaves_the_other_alone(world: World) -> None:

@@ -129,7 +129,11 @@ class Store:
         """A transaction that only reads: one consistent state, and no wait for writers."""
         self._after_fork()
         with self.engine.connect() as connection:
-            connection = connection.execution_options(**{_READ_ONLY: True})
+            options: dict[str, Any] = {_READ_ONLY: True}
+            if self.dialect == "postgresql":
+                # There each statement would see another state.
+                options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            connection = connection.execution_options(**options)
             with connection.begin():
                 yield connection
 

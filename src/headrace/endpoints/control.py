@@ -17,7 +17,7 @@ from headrace.endpoints.errors import (
     NoRolloutError,
     NothingToGoBackToError,
 )
-from headrace.endpoints.records import Deployment, EndpointRecord, RolloutState, read_endpoint
+from headrace.endpoints.records import Deployment, EndpointRecord, RolloutState, hold_endpoint
 from headrace.endpoints.rollout import (
     finish,
     send_back,
@@ -142,7 +142,7 @@ def rollback(workspace: Workspace, endpoint: str, by: str = "rollback") -> Deplo
 
 
 def _endpoint(connection: Connection, name: str) -> EndpointRecord:
-    record = read_endpoint(connection, name)
+    record = hold_endpoint(connection, name)
     if record is None:
         raise EndpointNotFoundError(name, connection.scalars(select(endpoints.c.name)))
     return record

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from headrace.catalog.store import insert_or_skip
 from headrace.clock import now
 from headrace.endpoints import decision
 from headrace.endpoints.errors import EndpointNotFoundError
-from headrace.endpoints.records import Deployment, EndpointRecord, read_endpoint
+from headrace.endpoints.records import Deployment, EndpointRecord, hold_endpoint, read_endpoint
 from headrace.endpoints.rollout import set_state, set_traffic, touch
 from headrace.endpoints.routing import other
 from headrace.endpoints.store import deployments, endpoints, rollouts
@@ -69,7 +70,7 @@ def withdraw(workspace: Workspace, endpoint: str) -> None:
         EndpointNotFoundError: there is no such endpoint.
     """
     with workspace.store.begin() as connection:
-        record = read_endpoint(connection, endpoint)
+        record = hold_endpoint(connection, endpoint)
         if record is None:
             raise EndpointNotFoundError(endpoint, connection.scalars(select(endpoints.c.name)))
         for deployment in record.deployments:
@@ -133,15 +134,11 @@ def _declare(connection: Connection, spec: EndpointSpec) -> EndpointRecord:
         "key_columns": list(spec.key),
         "spec": spec.model_dump(mode="json"),
     }
-    record = read_endpoint(connection, spec.name)
-    if record is None:
-        connection.execute(
-            insert(endpoints).values(name=spec.name, revision=1, created_at=now(), **values)
-        )
-    else:
+    new = {"name": spec.name, "revision": 1, "created_at": now(), **values}
+    if not insert_or_skip(connection, endpoints, new):
         connection.execute(update(endpoints).where(endpoints.c.name == spec.name).values(**values))
         touch(connection, spec.name)
-    declared = read_endpoint(connection, spec.name)
+    declared = hold_endpoint(connection, spec.name)
     if declared is None:
         raise EndpointNotFoundError(spec.name, ())
     return declared

@@ -139,11 +139,18 @@ class EndpointRecord:
         return max(ready, key=self.split.shares.__getitem__, default=None)
 
 
-def revisions(store: Store) -> dict[str, int]:
-    """The revision of each endpoint: it rises with each change."""
+#: Since when an endpoint is there, and its revision: one that was withdrawn and declared again
+#: begins to count anew.
+Revision = tuple[datetime, int]
+
+
+def revisions(store: Store) -> dict[str, Revision]:
+    """The revision of each endpoint: another one after each change."""
     with store.reading() as connection:
-        rows = connection.execute(select(endpoints.c.name, endpoints.c.revision))
-        return {row.name: row.revision for row in rows}
+        rows = connection.execute(
+            select(endpoints.c.name, endpoints.c.created_at, endpoints.c.revision)
+        )
+        return {row.name: (row.created_at, row.revision) for row in rows}
 
 
 def read_endpoints(store: Store) -> dict[str, EndpointRecord]:
@@ -152,6 +159,17 @@ def read_endpoints(store: Store) -> dict[str, EndpointRecord]:
         names = connection.scalars(select(endpoints.c.name).order_by(endpoints.c.name)).all()
         found = {name: read_endpoint(connection, name) for name in names}
     return {name: record for name, record in found.items() if record is not None}
+
+
+def hold_endpoint(connection: Connection, name: str) -> EndpointRecord | None:
+    """One endpoint, or ``None``; nobody else changes it before this transaction ends.
+
+    On SQLite the transaction of ``Store.begin()`` holds the whole database anyway.
+    """
+    connection.execute(
+        select(endpoints.c.name).where(endpoints.c.name == name).with_for_update()
+    ).all()
+    return read_endpoint(connection, name)
 
 
 def read_endpoint(connection: Connection, name: str) -> EndpointRecord | None:

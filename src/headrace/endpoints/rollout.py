@@ -1,6 +1,7 @@
 """Changes of an endpoint's deployments and traffic: each is one transaction.
 
-``connection`` is always one of ``Store.begin()``, so that what is read holds until the commit.
+``connection`` is always one of ``Store.begin()``, and the endpoint is held before it is read, so
+that what is read holds until the commit.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, update
 
 from headrace.clock import now
 from headrace.endpoints import decision
@@ -19,7 +20,7 @@ from headrace.endpoints.records import (
     EndpointRecord,
     RolloutState,
     State,
-    read_endpoint,
+    hold_endpoint,
 )
 from headrace.endpoints.routing import COLOURS, other
 from headrace.endpoints.store import deployments, endpoints, rollouts, traffic
@@ -234,7 +235,8 @@ def finish(connection: Connection, record: EndpointRecord, deployment: str) -> N
     )
     for old in record.deployments:
         if old.id != deployment and old.state == "ready":
-            set_state(connection, old.id, "standby", f"replaced by {deployment}")
+            model = record.by_id(deployment).model
+            set_state(connection, old.id, "standby", f"replaced by {model}")
 
 
 def _run_until(connection: Connection, progress: RolloutState, step: int) -> None:
@@ -254,8 +256,11 @@ def _still(
     connection: Connection, endpoint: str, deployment: str, state: State
 ) -> EndpointRecord | None:
     """The endpoint if the deployment is still in that state, read in this transaction."""
-    held = connection.scalar(select(deployments.c.state).where(deployments.c.id == deployment))
-    return read_endpoint(connection, endpoint) if held == state else None
+    record = hold_endpoint(connection, endpoint)
+    if record is None:
+        return None
+    found = any(d.id == deployment and d.state == state for d in record.deployments)
+    return record if found else None
 
 
 def _running(

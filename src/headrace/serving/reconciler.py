@@ -25,6 +25,7 @@ from headrace.endpoints.observed import WRITE_SECONDS, ObservedFile
 from headrace.endpoints.records import (
     Deployment,
     EndpointRecord,
+    Revision,
     model_directory,
     read_cache,
     read_endpoints,
@@ -78,7 +79,7 @@ class Reconciler:
         self._loader = loader
         self._cache = paths.state / "serving.json"
         self._records: dict[str, EndpointRecord] = {}
-        self._seen: dict[str, int] | None = None
+        self._seen: dict[str, Revision] | None = None
         self._loaded: dict[str, LiveDeployment] = {}
         self._loading: dict[str, Future[tuple[Scorer, Path]]] = {}
         self._not_before: dict[str, float] = {}
@@ -134,7 +135,7 @@ class Reconciler:
         seen = revisions(self.store)
         if seen != self._seen:
             self._records = read_endpoints(self.store)
-            self._seen = {name: record.revision for name, record in self._records.items()}
+            self._seen = seen
             self._write_cache()
 
     def _open(self) -> Store:
@@ -188,7 +189,11 @@ class Reconciler:
     def _write_cache(self) -> None:
         wanted = {d.model_id for record in self._records.values() for d in record.deployments}
         self._models = {name: path for name, path in self._models.items() if name in wanted}
-        write_cache(self._cache, self._records, self._models)
+        try:
+            write_cache(self._cache, self._records, self._models)
+        except OSError as error:
+            # Only a start without the database needs it.
+            log.warning("the last known state cannot be kept: %s", error)
 
     def _deployments(self) -> list[Deployment]:
         return [d for record in self._records.values() for d in record.deployments]
@@ -268,6 +273,8 @@ class Reconciler:
                 scorer, path = future.result()
             except HeadraceError as error:
                 settled = deployment is None or self._failed(deployment, error)
+                if deployment is not None and settled:
+                    log.warning("%s %s: %s", deployment.endpoint, deployment.colour, error)
             else:
                 settled = True
                 if deployment is None:
@@ -298,7 +305,7 @@ class Reconciler:
         return True
 
     def _failed(self, deployment: Deployment, error: HeadraceError) -> bool:
-        log.warning("%s %s: %s", deployment.endpoint, deployment.colour, error)
+        """Whether the news reached the database; else it is told again in the next round."""
         store = self.store
         if deployment.state == "loading":
             reason = f"{error.what} {error.why or ''}".strip()
