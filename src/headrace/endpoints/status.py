@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, select
 
@@ -22,6 +22,9 @@ from headrace.requestlog.tables import request_table
 
 if TYPE_CHECKING:
     from headrace.workspace import Workspace
+
+#: How often the requests are counted again where the shipper comes in between.
+_LOOKS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -97,28 +100,7 @@ def endpoint_status(workspace: Workspace, name: str, history: int = 5) -> Endpoi
     Raises:
         EndpointNotFoundError: there is no such endpoint.
     """
-    # First the spool, then the counts in the database: what is shipped in between is in both,
-    # and is left out of the first by its number.
-    spooled = _spooled(workspace.paths.spool, name)
-    with workspace.store.reading() as connection:
-        record = read_endpoint(connection, name)
-        if record is None:
-            raise EndpointNotFoundError(name, connection.scalars(select(endpoints.c.name)))
-        latest = _latest(connection, record, history)
-        counted = connection.execute(
-            select(request_counts).where(request_counts.c.endpoint == name)
-        ).all()
-        done = {
-            row.writer: row.sequence
-            for row in connection.execute(select(shipments).where(shipments.c.endpoint == name))
-        }
-    counts: dict[str, Counter[str]] = {
-        row.deployment: Counter({key: getattr(row, key) for key in COUNTED}) for row in counted
-    }
-    for segment, of_segment in spooled:
-        if segment.sequence > done.get(segment.writer, 0):
-            for (_, deployment), counter in of_segment.items():
-                counts.setdefault(deployment, Counter()).update(counter)
+    record, latest, counts = _read(workspace, name, history)
     shares = dict(record.split.shares) if record.split else {}
     observed = read_observed(workspace.paths).get(name, {})
     statuses = tuple(
@@ -126,22 +108,13 @@ def endpoint_status(workspace: Workspace, name: str, history: int = 5) -> Endpoi
     )
     total: Counter[str] = sum(counts.values(), Counter())
     running = read_plane(workspace.paths)
-    rollout = next((r for r in record.rollouts.values() if r.under_way), None)
     return EndpointStatus(
         name=name,
         model=record.model,
         state=_state(statuses, running is not None),
         url=f"{running.url}/endpoints/{name}/invocations" if running else None,
         shares=shares,
-        rollout=None
-        if rollout is None
-        else {
-            "deployment": rollout.deployment,
-            "state": rollout.state,
-            "steps": list(rollout.steps),
-            "step": rollout.step,
-            "next_at": iso(rollout.next_at) if rollout.next_at else None,
-        },
+        rollout=_rollout(record),
         deployments=statuses,
         served=total["served"],
         failed=total["failed"],
@@ -178,6 +151,53 @@ def traffic_history(workspace: Workspace, name: str) -> list[Shift]:
             Shift(row.revision, dict(row.shares), iso(row.changed_at), row.changed_by)
             for row in rows
         ]
+
+
+def _read(
+    workspace: Workspace, name: str, history: int, looks: int = _LOOKS
+) -> tuple[EndpointRecord, list[Deployment], dict[str, Counter[str]]]:
+    """The endpoint, its latest deployments, and the requests of each deployment."""
+    # First the spool, then the counts in the database: what is shipped in between is in both,
+    # and is left out of the first by its number.
+    spooled = _spooled(workspace.paths.spool, name)
+    with workspace.store.reading() as connection:
+        record = read_endpoint(connection, name)
+        if record is None:
+            raise EndpointNotFoundError(name, connection.scalars(select(endpoints.c.name)))
+        latest = _latest(connection, record, history)
+        counts, done = _counted(connection, name)
+    waiting = [found for found in spooled if found[0].sequence > done.get(found[0].writer, 0)]
+    if looks > 1 and not all(segment.path.exists() for segment, _ in waiting):
+        # Shipped meanwhile; the number is forgotten with the last segment of a writer.
+        return _read(workspace, name, history, looks - 1)
+    for _, of_segment in waiting:
+        for (_, deployment), counter in of_segment.items():
+            counts.setdefault(deployment, Counter()).update(counter)
+    return record, latest, counts
+
+
+def _counted(connection: Connection, name: str) -> tuple[dict[str, Counter[str]], dict[str, int]]:
+    """Requests in Delta by deployment, and the last shipped segment of each writer."""
+    counted = connection.execute(select(request_counts).where(request_counts.c.endpoint == name))
+    counts = {
+        row.deployment: Counter({key: getattr(row, key) for key in COUNTED}) for row in counted
+    }
+    moved = connection.execute(select(shipments).where(shipments.c.endpoint == name))
+    return counts, {row.writer: row.sequence for row in moved}
+
+
+def _rollout(record: EndpointRecord) -> dict[str, Any] | None:
+    """The rollout that is under way, as plain values."""
+    found = next((r for r in record.rollouts.values() if r.under_way), None)
+    if found is None:
+        return None
+    return {
+        "deployment": found.deployment,
+        "state": found.state,
+        "steps": list(found.steps),
+        "step": found.step,
+        "next_at": iso(found.next_at) if found.next_at else None,
+    }
 
 
 def _spooled(spool: Path, endpoint: str) -> list[tuple[Segment, Counts]]:
