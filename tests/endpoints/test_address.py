@@ -100,3 +100,12 @@ def test_what_a_killed_supervisor_left_is_not_believed(tmp_path: Path) -> None:
     assert read_plane(paths) is None
     release(paths, hold(paths))
     assert not (paths.state / "plane.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"url": "http://127.0.0.1:1"}'])
+def test_a_file_that_cannot_be_read_is_no_plane(tmp_path: Path, text: str) -> None:
+    paths = make_root(tmp_path)
+    held = hold(paths)
+    (paths.state / "plane.json").write_text(text)
+    assert read_plane(paths) is None
+    release(paths, held)

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -77,9 +78,12 @@ def write_plane(paths: Paths, info: PlaneInfo) -> None:
 
 def read_plane(paths: Paths) -> PlaneInfo | None:
     """The plane that serves the project now, or ``None``."""
-    if not _is_held(paths) or not _file(paths).exists():
+    if not _is_held(paths):
         return None
-    return PlaneInfo(**json.loads(_file(paths).read_text()))
+    try:
+        return PlaneInfo(**json.loads(_file(paths).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None  # it is not ready yet, is ending just now, or another version's
 
 
 def hold(paths: Paths) -> int:
@@ -142,9 +146,8 @@ def _lock(paths: Paths) -> Path:
 def _free_port(host: str, port: int, family: socket.AddressFamily) -> int:
     """A port near this one that is free now."""
     for candidate in range(port + 1, min(port + 50, 65536)):
-        with socket.socket(family) as probe:
-            if probe.connect_ex((host, candidate)) != 0:
-                return candidate
+        with suppress(OSError), socket.create_server((host, candidate), family=family):
+            return candidate
     return 0
 
 
