@@ -249,6 +249,25 @@ def test_a_companion_is_started_again_and_ends_with_a_last_round(
     assert has(paths, 1, 2)()
 
 
+def test_a_companion_that_cannot_be_started_is_tried_again(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    companion = Companion(paths, paths.state / "logs" / "shipper.log")
+    companion.tend()
+    assert companion.pid is None
+    assert "does not start" in caplog.text
+    (paths.state / "logs").mkdir()
+
+    def started() -> bool:
+        companion.tend()
+        return companion.pid is not None
+
+    try:
+        eventually(started, 10)
+    finally:
+        companion.end()
+
+
 def test_ending_kills_what_does_not_listen(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.serving.companion.END_SECONDS", 0.2)
     companion = Companion(paths, None)

@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from headrace.settings import Paths
@@ -20,6 +22,16 @@ LONGEST_DELAY: Final = 10.0
 HEALTHY_SECONDS: Final = 30.0
 #: Beyond the shipper's own bound on its last round.
 END_SECONDS: Final = 30.0
+
+
+@contextmanager
+def opened(log_file: Path | None) -> Iterator[IO[bytes] | None]:
+    """A log for a child to append to; ``None``, which is standard error, where none is given."""
+    if log_file is None:
+        yield None
+        return
+    with log_file.open("ab") as file:
+        yield file
 
 
 class Companion:
@@ -63,7 +75,13 @@ class Companion:
                 self._delay,
             )
         if time.monotonic() >= self._due:
-            self._start()
+            try:
+                self._start()
+            except OSError as error:
+                # The machine may have no process or no file to spare; the plane answers still.
+                self._delay = min(self._delay * 2, LONGEST_DELAY)
+                self._due = time.monotonic() + self._delay
+                log.warning("the shipper of the request log does not start: %s", error)
 
     def end(self) -> None:
         """Let it ship what the plane has left behind, and wait for it."""
@@ -90,24 +108,22 @@ class Companion:
             *("--root", str(self.paths.root)),
             *("--control", str(theirs.fileno())),
         ]
-        stderr = self.log_file.open("ab") if self.log_file else None
         try:
-            self._child = subprocess.Popen(  # noqa: S603
-                command,
-                cwd=self.paths.root,
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
+            with opened(self.log_file) as stderr:
+                self._child = subprocess.Popen(  # noqa: S603
+                    command,
+                    cwd=self.paths.root,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stderr,
+                    stderr=stderr,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-            if stderr is not None:
-                stderr.close()
         self._control = ours
         self._started = time.monotonic()
 

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from headrace.endpoints.address import bind, hold, release, url_of
-from headrace.serving.companion import Companion
+from headrace.serving.companion import Companion, opened
 from headrace.serving.errors import PlaneFailedError
 from headrace.serving.plane import DRAIN_SECONDS, FATAL
 
@@ -131,7 +131,10 @@ class Supervisor:
         """Run one plane to its end; why it ended."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            child = self._spawn(theirs)
+            try:
+                child = self._spawn(theirs)
+            except OSError as error:
+                return f"it cannot be started: {error}"
             theirs.close()
             self.pid = child.pid
             try:
@@ -155,7 +158,7 @@ class Supervisor:
             *("--listener", str(self._listener.fileno())),
             *("--control", str(control.fileno())),
         ]
-        with _opened(self.log_file) as stderr:
+        with opened(self.log_file) as stderr:
             # A session of its own: Ctrl-C reaches the supervisor, which drains the plane once.
             return subprocess.Popen(  # noqa: S603
                 command,
@@ -206,15 +209,6 @@ class Supervisor:
         if complaint:
             return complaint
         return f"signal {-status}" if status < 0 else f"exit status {status}"
-
-
-@contextmanager
-def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
-    if path is None:
-        yield None
-        return
-    with path.open("ab") as file:
-        yield file
 
 
 def supervise(
