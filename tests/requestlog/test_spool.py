@@ -128,6 +128,26 @@ def test_threads_do_not_mix_their_records(tmp_path: Path) -> None:
         assert ordered == list(range(200))
 
 
+def test_a_full_segment_is_finished_once_it_is_forced_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        forced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with SpoolWriter(tmp_path, segment_bytes=1) as writer:
+        for number in range(3):
+            writer.append({"number": number})
+        assert [s.finished for s in segments(tmp_path)] == [False] * 4
+        writer.rotate()
+        assert forced == ["00000001.log", "00000002.log", "00000003.log"]
+        assert [s.finished for s in segments(tmp_path)] == [True, True, True, False]
+        writer.append({"number": 3})
+    assert all(s.finished for s in segments(tmp_path))
+
+
 def test_a_segment_is_finished_once_its_writer_has_left_it(tmp_path: Path) -> None:
     with SpoolWriter(tmp_path) as writer:
         writer.append({"a": 1})

@@ -76,7 +76,8 @@ class SpoolWriter:
 
     Args:
         spool: the directory of all writers.
-        segment_bytes: a segment that has grown beyond this is followed by a new one.
+        segment_bytes: a segment that has grown beyond this is followed by a new one, and
+            finished by the next ``rotate()``.
     """
 
     def __init__(self, spool: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -89,23 +90,24 @@ class SpoolWriter:
         self._sequence = 0
         self._descriptor: int | None = None
         self._size = 0
+        self._full: list[int] = []
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record; it survives a kill of this process once the call returns.
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Write records at once; they survive a kill of this process once the call returns.
 
         Raises:
-            OSError: the disk is full or the file cannot be written; no part of the record stays.
+            OSError: the disk is full or the file cannot be written; no part of them stays.
         """
-        body = _encode(record)
-        line = b"%08x %b\n" % (zlib.crc32(body), body)
+        bodies = [_encode(record) for record in records]
+        lines = b"".join([b"%08x %b\n" % (zlib.crc32(body), body) for body in bodies])
         with self._mutex:
             descriptor = self._descriptor
             if descriptor is None:
                 descriptor = self._begin()
             try:
-                written = os.write(descriptor, line)
-                if written != len(line):
-                    raise OSError(errno.ENOSPC, f"wrote {written} of {len(line)} bytes")
+                written = os.write(descriptor, lines)
+                if written != len(lines):
+                    raise OSError(errno.ENOSPC, f"wrote {written} of {len(lines)} bytes")
             except OSError:
                 os.ftruncate(descriptor, self._size)
                 raise
@@ -125,6 +127,8 @@ class SpoolWriter:
     def close(self) -> None:
         """Finish the last segment and let a successor adopt the directory."""
         with self._rotating, self._mutex:
+            while self._full:
+                os.close(self._full.pop())
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
@@ -153,18 +157,15 @@ class SpoolWriter:
             return  # another thread is at it
         try:
             # The descriptor changes only under _rotating once there is one.
-            if self._descriptor is None or self._size == 0:
-                return
-            fresh = _make_segment(self.directory, self._sequence + 1)
-            with self._mutex:
-                finished, self._descriptor = self._descriptor, fresh
-                self._sequence += 1
-                self._size = 0
-            try:
-                if sync:
-                    os.fsync(finished)
-            finally:
-                os.close(finished)
+            if self._descriptor is not None and self._size:
+                fresh = _make_segment(self.directory, self._sequence + 1)
+                with self._mutex:
+                    self._full.append(self._descriptor)
+                    self._descriptor = fresh
+                    self._sequence += 1
+                    self._size = 0
+            while sync and self._full:
+                _force(self._full.pop(0))
         except OSError as error:
             # Nothing is lost: it stays in use, or is shipped without having been forced to disk.
             log.warning("%s: a segment was not finished: %s", self.directory, error)
@@ -271,6 +272,14 @@ def _make_segment(directory: Path, sequence: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _force(descriptor: int) -> None:
+    """Force a segment to the disk, and give back its lock: it is finished."""
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _segment_path(directory: Path, sequence: int) -> Path:
