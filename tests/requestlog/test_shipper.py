@@ -148,7 +148,10 @@ def test_labels_are_joined_to_their_requests_and_the_latest_counts(paths: Paths)
     spool(paths, [truth(("pred_scores_1_0", 1, late), ("pred_of_nobody", "x", early))])
     shipper.ship()
     assert workspace.catalog.find("ops.scores_labelled") is None
-    spool(paths, [served(1), served(2), truth(("pred_scores_1_0", 0, early))])
+    spool(paths, [served(1), served(2)])
+    shipper.ship()
+    assert workspace.catalog.find("ops.scores_labelled") is not None
+    spool(paths, [truth(("pred_scores_1_0", 0, early))])
     shipper.ship()
     location = workspace.catalog.location_for("ops.scores_ground_truth")
     labels = sorted(lakehouse.read(location).column("label").to_pylist())

@@ -165,6 +165,7 @@ class Shipper:
         self._register(name, f"Answered requests of endpoint {endpoint}")
         models = {record["model_id"] for record in served}
         self.lineage.appended(name, self.catalog.location_for(name), endpoint, models, started)
+        self._label(endpoint)
 
     def _append_truth(self, group: _Group, endpoint: str) -> None:
         if not group.after(0, endpoint, "truth"):
@@ -176,8 +177,13 @@ class Shipper:
             self._append(name, truth_rows(missing), group)
         self._register(name, f"Ground truth of endpoint {endpoint}")
         self.lineage.appended(name, self.catalog.location_for(name), endpoint, set(), started)
+        self._label(endpoint)
+
+    def _label(self, endpoint: str) -> None:
+        """Make the view of requests with their ground truth, once there are both."""
         view = labelled_view(endpoint)
-        if self.catalog.find(request_table(endpoint)) and not self.catalog.find(view):
+        both = (request_table(endpoint), truth_table(endpoint))
+        if all(map(self.catalog.find, both)) and not self.catalog.find(view):
             self.catalog.create_view(view, labelled_query(endpoint))
 
     def _register(self, name: TableName, comment: str) -> None:
