@@ -21,6 +21,7 @@ from headrace.serving.live import LiveDeployment
 from headrace.serving.metrics import Metrics
 from headrace.serving.mirror import Mirror, Target, distance
 from headrace.serving.service import Answer, Request, ScoringService
+from headrace.workers.errors import PoolClosedError
 
 from .fakes import Adder, deployment, live_with
 
@@ -129,6 +130,17 @@ def test_a_deployment_that_raises_has_failed_and_nobody_else_has() -> None:
     seen = pair.run(-2.0, 1.0)
     assert (seen.answered, seen.failed, seen.compared) == (1, 1, 1)
     assert pair.counts == {"offered": 2, "failed": 1, "compared": 1}
+
+
+def test_workers_that_others_have_replaced_are_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(Adder())
+
+    async def closed(*_: object) -> None:
+        raise PoolClosedError("model/2")
+
+    monkeypatch.setattr(pair.green.scorer, "predict", closed)
+    assert pair.run(1.0).requests == 0
+    assert pair.counts == {"offered": 1, "dropped": 1}
 
 
 def test_a_slow_deployment_is_given_up_at_the_mirrors_own_deadline() -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from headrace.errors import HeadraceError
 from headrace.serving.errors import OverloadedError
 from headrace.serving.scorer import score
+from headrace.workers.errors import PoolClosedError
 
 if TYPE_CHECKING:
     from headrace.payloads.answer import Answers
@@ -141,8 +142,9 @@ class Mirror:
                 found = await score(
                     target.scorer, inputs, copy.payload.params, deadline, target.record.model
                 )
-        except OverloadedError:
-            # The plane has no thread to spare: nobody's fault, and no evidence.
+        except (OverloadedError, PoolClosedError):
+            # The plane has no thread to spare, or other workers have taken the place of these:
+            # nobody's fault, and no evidence.
             return "dropped"
         except (HeadraceError, TimeoutError) as error:
             log.info("%s did not answer a mirrored request: %s", target.record.model, error)
