@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import os
 import sys
+import tempfile
 import types
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -73,31 +77,55 @@ def test_model_uris(pickled: bytes, found: list[str]) -> None:
     assert models.uris(pickled) == found
 
 
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where MLflow looks for its copy of ``models:/wear@champion`` in this process."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    digest = hashlib.sha1(b"models:/wear@champion").hexdigest()
+    return tmp_path / "scratch" / "mlflow" / digest / str(os.getpid())
+
+
+class Client:
+    """A registry whose alias ``champion`` of ``wear`` is at ``version``."""
+
+    version = "7"
+    home: Path
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> types.SimpleNamespace:
+        assert (name, alias) == ("wear", "champion")
+        return types.SimpleNamespace(version=self.version)
+
+    def get_model_version_download_uri(self, name: str, version: str) -> str:
+        assert name == "wear"
+        return f"models:/m-{version}"
+
+    def get_logged_model(self, model_id: str) -> types.SimpleNamespace:
+        return types.SimpleNamespace(artifact_location=(self.home / model_id).as_uri())
+
+
 def test_a_moved_alias_is_recorded_and_loaded_anew(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: Path
 ) -> None:
     """MLflow keeps a copy by the URI alone, which would be the model of the old version."""
-    import hashlib
-    import os
-    import tempfile
-    from pathlib import Path
-
-    uri = "models:/wear@champion"
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    digest = hashlib.sha1(uri.encode()).hexdigest()
-    kept = Path(str(tmp_path), "mlflow", digest, str(os.getpid()))
-    kept.mkdir(parents=True)
-    models.forget(uri)
-    assert not kept.exists()
-
-    class Client:
-        def get_model_version_by_alias(self, name: str, alias: str) -> types.SimpleNamespace:
-            assert (name, alias) == ("wear", "champion")
-            return types.SimpleNamespace(version="7")
-
-    monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(MlflowClient=Client))
-    assert models.named(uri) == "models:/wear/7"
+    fake = types.SimpleNamespace(MlflowClient=Client, is_tracking_uri_set=lambda: True)
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    monkeypatch.setattr(Client, "home", tmp_path, raising=False)
+    for version in ("7", "8"):
+        monkeypatch.setattr(Client, "version", version)
+        (tmp_path / f"m-{version}" / "data").mkdir(parents=True)
+        (tmp_path / f"m-{version}" / "MLmodel").write_text(version)
+        assert models.named("models:/wear@champion") == f"models:/wear/{version}"
+        models.keep("models:/wear@champion")
+        assert (kept / "MLmodel").read_text() == version
+        (kept / "data" / "written by MLflow").touch()
+        assert not list((tmp_path / f"m-{version}" / "data").iterdir())
     assert models.named("models:/wear/3") == "models:/wear/3"
+
+
+def test_a_copy_of_an_unknown_model_is_removed(kept: Path) -> None:
+    kept.mkdir(parents=True)
+    models.keep("models:/wear@champion")  # MLflow is not asked: it knows no store
+    assert not kept.exists()
 
 
 def test_operations_carry_the_active_run(

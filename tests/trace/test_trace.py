@@ -204,8 +204,11 @@ def test_a_table_scored_by_hand_leads_to_its_model(loop: Loop) -> None:
     predict = mlflow.pyfunc.spark_udf(
         spark, "models:/failure/1", "score double, label long", env_manager="local"
     )
-    rows = spark.table("gold.features").withColumn(
-        "prediction", predict(f.struct("temperature_mean", "temperature_max"))
+    # In several parts, which load the model at the same time.
+    rows = (
+        spark.table("gold.features")
+        .repartition(8)
+        .withColumn("prediction", predict(f.struct("temperature_mean", "temperature_max")))
     )
     rows.select("device_id", "window_end", "prediction.score").write.saveAsTable("gold.by_hand")
 

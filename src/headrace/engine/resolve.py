@@ -150,7 +150,7 @@ class PinningResolver:
 
     def model(self, uri: str) -> None:
         """Note a model that a function applies, and see to it that it is the one named."""
-        models.forget(uri)
+        models.keep(uri)
         self._others.append(Access(kind="model", name=models.named(uri)))
 
     def function(self, name: str) -> None:
