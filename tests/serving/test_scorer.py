@@ -97,6 +97,9 @@ def test_without_a_known_directory_mlflow_is_asked(project: Served, load: Loader
     assert (path / "MLmodel").is_file()
     assert b'"a"' in scorer.example(), "made up: it was logged without an example"
     smoke(scorer, wanted.model)
+    assert list(path.parent.iterdir()) == [path], "nothing else is left of the copy"
+    _, again = load(wanted, "sqlite:////nowhere/at/all.db", None)
+    assert again == path
 
 
 def test_the_database_does_not_know_other_models(project: Served) -> None:

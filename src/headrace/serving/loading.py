@@ -7,6 +7,7 @@ import importlib.util
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import weakref
@@ -18,6 +19,7 @@ import yaml
 
 from headrace.environments import ensure, lock_of
 from headrace.errors import HeadraceError
+from headrace.ids import new_id
 from headrace.kernels import KernelDamagedError, load_kernel
 from headrace.payloads.errors import ModelNotServableError
 from headrace.payloads.signature import Signature
@@ -35,9 +37,11 @@ log = logging.getLogger(__name__)
 FETCH_SECONDS: Final = 600.0
 _FETCH: Final = """
 import sys
+from headrace.workers.process import die_with
+die_with(int(sys.argv[4]))
 import mlflow
 mlflow.set_tracking_uri(sys.argv[1])
-print(mlflow.artifacts.download_artifacts(sys.argv[2]), flush=True)
+print(mlflow.artifacts.download_artifacts(sys.argv[2], dst_path=sys.argv[3]), flush=True)
 """
 
 
@@ -47,7 +51,7 @@ class Loader:
     Args:
         live: what is being served; tells the bounds of an endpoint's workers.
         pool: threads for large requests of kernels.
-        directory: for the temporary files of workers.
+        directory: for the temporary files of workers, and for models from elsewhere.
         loop: the event loop that answers requests.
     """
 
@@ -81,9 +85,10 @@ class Loader:
         Raises:
             ModelNotServableError: it does not load, or is another model.
         """
-        path = (
-            known if known and (known / "MLmodel").is_file() else _fetch(deployment, tracking_uri)
-        )
+        if known and (known / "MLmodel").is_file():
+            path = known
+        else:
+            path = _fetched(deployment, tracking_uri, self.directory / "models")
         description = _described(deployment, path)
         signature = Signature.of_model(path, deployment.model)
         example = _example(path, description, signature)
@@ -179,16 +184,40 @@ def _environment() -> dict[str, str]:
     return {"SPARK_HOME": str(Path(spark.origin).parent), **os.environ}
 
 
-def _fetch(deployment: Deployment, tracking_uri: str) -> Path:
-    """The model's directory by MLflow's client, in a process of its own: it is large and slow.
+def _fetched(deployment: Deployment, tracking_uri: str, home: Path) -> Path:
+    """The model's directory below ``home``, copied there once: its name is the model's id.
 
     Raises:
         ModelNotServableError: MLflow does not find it, or takes too long.
     """
-    command = (sys.executable, "-P", "-c", _FETCH, tracking_uri, deployment.model_uri)
+    path = home / deployment.model_id
+    if (path / "MLmodel").is_file():
+        return path
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = home / new_id("partial")
+    partial.mkdir()
+    try:
+        copied = _fetch(deployment, tracking_uri, partial)
+        try:
+            copied.rename(path)
+        except OSError:
+            if not path.is_dir():  # else another process was first, with the same files
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return path
+
+
+def _fetch(deployment: Deployment, tracking_uri: str, target: Path) -> Path:
+    """A copy by MLflow's client, in a process of its own: it is large and slow.
+
+    Raises:
+        ModelNotServableError: MLflow does not find it, or takes too long.
+    """
+    arguments = (tracking_uri, deployment.model_uri, str(target), str(os.getpid()))
     try:
         done = subprocess.run(  # noqa: S603
-            command,
+            (sys.executable, "-P", "-c", _FETCH, *arguments),
             capture_output=True,
             text=True,
             timeout=FETCH_SECONDS,
