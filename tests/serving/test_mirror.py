@@ -125,9 +125,14 @@ def test_nothing_is_copied_to_who_has_answered_or_without_a_target() -> None:
     assert pair.counts == {}
 
 
-def test_a_deployment_that_raises_has_failed_and_nobody_else_has() -> None:
+def test_a_deployment_that_raises_has_failed_and_nobody_else_has(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "headrace.serving.mirror")
     pair = Pair(Adder())
     seen = pair.run(-2.0, 1.0)
+    [told] = [r.getMessage() for r in caplog.records if r.name == "headrace.serving.mirror"]
+    assert told.endswith("did not answer a mirrored request: prediction_failed")
     assert (seen.answered, seen.failed, seen.compared) == (1, 1, 1)
     assert pair.counts == {"offered": 2, "failed": 1, "compared": 1}
 

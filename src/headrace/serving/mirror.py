@@ -147,7 +147,9 @@ class Mirror:
             # nobody's fault, and no evidence.
             return "dropped"
         except (HeadraceError, TimeoutError) as error:
-            log.info("%s did not answer a mirrored request: %s", target.record.model, error)
+            # Not its text, which may hold values of the request.
+            code = getattr(error, "code", "deadline_exceeded")
+            log.info("%s did not answer a mirrored request: %s", target.record.model, code)
             observations.failed()
             return "failed"
         observations.answered(time.perf_counter() - started)
