@@ -119,13 +119,17 @@ def show_endpoints(endpoints: Sequence[EndpointStatus]) -> None:
 
     table(
         "Endpoints",
-        ["endpoint", "state", "deployment", "version", "share", "served", "failed", "rejected"],
+        [
+            *("endpoint", "state", "deployment", "version", "scored by"),
+            *("share", "served", "failed", "rejected"),
+        ],
         [
             (
                 endpoint.name,
                 endpoint.state if deployment is endpoint.deployments[0] else "",
                 f"{deployment.colour} {deployment.state}",
                 deployment.version,
+                (deployment.observed or {}).get("scorer", ""),
                 f"{deployment.share} %",
                 f"{deployment.served:,}",
                 deployment.failed,

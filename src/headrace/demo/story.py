@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.demo.simulate import Simulation, simulate
 from headrace.demo.traffic import LiveTraffic, Tally
+from headrace.endpoints import decisions, endpoint_status
+from headrace.endpoints.address import hold, release
 from headrace.errors import HeadraceError
 from headrace.project import Observer, Plan, Run, apply, build, init, open_project
-from headrace.endpoints import endpoint_status
+from headrace.registry import resolve
 from headrace.serving import running_plane
-from headrace.endpoints.address import hold, release
 from headrace.settings import Paths, read_token
 from headrace.workspace import Workspace, open_workspace
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "device-health"
 ENDPOINT = "device-failure"
+MODEL = "device_failure"
 FEATURES = "gold.device_features"
 LATEST = "gold.device_latest"
 PREDICTIONS = "gold.device_failure_predictions"
@@ -134,6 +136,7 @@ def tell(
     with teller.waiting("starting the scoring plane"):
         url = stack.enter_context(running_plane(workspace.paths))
     teller.line(f"{url}/endpoints/{ENDPOINT}/invocations")
+    teller.line(f"{MODEL} answers from {kernel(workspace)}")
     with asking(workspace, url) as traffic:
         wait_for(
             "the first answers",
@@ -183,12 +186,26 @@ def _watch_rollout(workspace: Workspace, teller: Teller) -> list[dict[str, int]]
         if status.shares and (not seen or status.shares != seen[-1]):
             seen.append(dict(status.shares))
             split = ", ".join(f"{colour} {share} %" for colour, share in status.shares.items())
-            teller.line(f"traffic: {split}")
+            teller.line(f"traffic: {split}  ({_why(workspace, status.shares)})")
         return status.rollout is None and status.state == "live"
 
     with teller.waiting("rolling out"):
         wait_for("the rollout to end", over, lambda: "see .headrace/plane.log")
     return seen
+
+
+def _why(workspace: Workspace, shares: dict[str, int]) -> str:
+    """The reason of the newest decision for such a split of the traffic."""
+    made = decisions(workspace, ENDPOINT)
+    return next((one.reason for one in made if one.shares_after == shares), "")
+
+
+def kernel(workspace: Workspace) -> str:
+    """What answers for the model in production, as its registration found."""
+    tag = resolve(workspace, f"{MODEL}@production").tags.get("headrace.kernel", "none: never tried")
+    if tag.startswith("none"):
+        return f"workers, {tag.replace('none', 'as it has no kernel', 1)}"
+    return f"its kernel, proven to be the model: {tag}"
 
 
 def _trace(workspace: Workspace, tally: Tally, teller: Teller) -> Trace:

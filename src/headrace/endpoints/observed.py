@@ -41,8 +41,8 @@ class ObservedFile:
 def read_observed(paths: Paths) -> dict[str, Any]:
     """What the running plane has observed, by endpoint; empty where none runs.
 
-    Each endpoint has ``deployments`` (by id: requests, failed, compared, distance, latency_ms,
-    verdict, reason) and ``mirror`` (offered, compared, failed, dropped).
+    Each endpoint has ``deployments`` (by id: scorer, requests, failed, compared, distance,
+    latency_ms, verdict, reason) and ``mirror`` (offered, compared, failed, dropped).
     """
     plane = read_plane(paths)
     try:

@@ -37,7 +37,8 @@ class DeploymentStatus:
         logged: requests of those served that are in the request log, or on their way there.
         observed: what the running plane has seen of it since its rollout began: ``requests``,
             ``failed``, ``compared``, ``distance``, ``latency_ms`` (``p50``, ``p95``, ``p99``) and
-            what the rules say. ``None`` where it is not loaded.
+            what the rules say; and its ``scorer``, ``kernel`` or ``worker``. ``None`` where it is
+            not loaded.
     """
 
     id: str

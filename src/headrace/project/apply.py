@@ -171,6 +171,7 @@ def _build_model(desired: Desired, name: str, full: bool) -> Result:
         "version": result.version.version,
         "promoted": verdict.promoted,
         "verdict": verdict.as_json(),
+        "kernel": result.version.tags.get("headrace.kernel"),
     }
 
 

@@ -88,6 +88,7 @@ class Rollouts:
             evidence = live.observations.evidence()
             judgement = self._judged.get(deployment.id)
             shown[deployment.id] = {
+                "scorer": live.scorer.kind,
                 "since": iso(self._since[deployment.id]) if deployment.id in self._since else None,
                 "requests": evidence.requests,
                 "failed": evidence.failed,
