@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -172,11 +171,16 @@ def _engine(paths: Paths) -> Check:
     )
 
 
-def _port(_: Paths) -> Check:
+def _port(paths: Paths) -> Check:
+    from headrace.endpoints.address import bind, read_plane
+    from headrace.endpoints.errors import PortInUseError
+
+    running = read_plane(paths)
+    if running is not None:
+        return Check("port", "ok", f"this project is served at {running.url}")
     host, port = setting("HEADRACE_HOST"), port_setting()
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        if probe.connect_ex((host, port)) == 0:
-            found = f"{host}:{port} is in use"
-            return Check("port", "warning", found, f"headrace up --port {port + 1}")
+    try:
+        bind(host, port).close()
+    except PortInUseError as error:
+        return Check("port", "warning", f"{host}:{port} is in use: {error.why}", error.next or "")
     return Check("port", "ok", f"{host}:{port} is free")

@@ -133,7 +133,7 @@ def _tables(workspace: Workspace) -> list[TableStatus]:
             found.append(TableStatus(str(entry.name), None, None, None, entry.location))
             continue
         newest = lakehouse.history(entry.location, limit=1)[0]
-        rows = lakehouse.row_count(entry.location)
+        rows = lakehouse.row_count(entry.location, version)
         counts = latest_counts(workspace.store, str(entry.name))
         found.append(
             TableStatus(
