@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,21 @@ from headrace.serving.errors import PredictionFailedError
 from headrace.serving.live import Live
 from headrace.serving.loading import Loader
 from headrace.serving.pool import ThreadPool
-from headrace.serving.scorer import KernelScorer, Scorer, reason_of, score, smoke
+from headrace.serving.scorer import (
+    INLINE_TABLE_ROWS,
+    KernelScorer,
+    Scorer,
+    WorkerScorer,
+    reason_of,
+    score,
+    smoke,
+)
 from headrace.workers import ModelFailedError
 
 from .fakes import Adder
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from tests.planes import Served
 
     from headrace.payloads.answer import Answers
@@ -216,3 +225,33 @@ def test_a_damaged_kernel_is_not_used(project: Served, load: Loader, tmp_path: P
     scorer, _ = load(wanted, "sqlite://", copy)
     assert scorer.kind == "worker"
     assert answer(scorer, b'{"inputs": {"a": [1], "b": [2]}}').scores() == [1021.0]
+
+
+class Echo:
+    """Stands for a pool of workers; answers the column ``a``."""
+
+    async def predict(
+        self, table: pa.Table, params: Mapping[str, Any] | None, deadline: float
+    ) -> pa.Table:
+        return table.select(["a"])
+
+
+@pytest.mark.parametrize(("rows", "pieces"), [(INLINE_TABLE_ROWS, 0), (INLINE_TABLE_ROWS + 1, 2)])
+def test_large_tables_of_workers_are_made_and_read_in_threads(
+    monkeypatch: pytest.MonkeyPatch, rows: int, pieces: int
+) -> None:
+    threads, done = ThreadPool(1, 8, 30.0), 0
+
+    async def run(deadline: float, work: Callable[[], Any]) -> Any:
+        nonlocal done
+        done += 1
+        return work()
+
+    monkeypatch.setattr(threads, "run", run)
+    scorer = WorkerScorer(Echo(), Adder.signature, b"", asyncio.new_event_loop(), threads)  # type: ignore[arg-type]
+    inputs = Inputs(rows, {"a": np.arange(float(rows))})
+    answers = asyncio.run(scorer.predict(inputs, None, time.monotonic() + 30))
+    assert answers.values()[-1] == {"a": rows - 1.0}
+    assert done == pieces
+    scorer.loop.close()
+    threads.close()

@@ -50,7 +50,7 @@ class Loader:
 
     Args:
         live: what is being served; tells the bounds of an endpoint's workers.
-        pool: threads for large requests of kernels.
+        pool: threads for large requests.
         directory: for the temporary files of workers, and for models from elsewhere.
         loop: the event loop that answers requests.
     """
@@ -123,7 +123,7 @@ class Loader:
             raise ModelNotServableError(
                 deployment.model, f"{error.what} {error.why or ''}".strip(), error.next
             ) from error
-        return WorkerScorer(pool, signature, example, self.loop)
+        return WorkerScorer(pool, signature, example, self.loop, self.pool)
 
     def _spec(self, deployment: Deployment) -> WorkerSpec:
         endpoint = self.live.endpoints.get(deployment.endpoint)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from headrace.errors import HeadraceError
 from headrace.payloads.answer import Answers
+from headrace.payloads.arrays import numpy_column
 from headrace.payloads.codec import parse
 from headrace.serving.errors import PredictionFailedError
 from headrace.workers import kind_of
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: What the event loop may be held up for by one request of a kernel.
 INLINE_SECONDS: Final = 0.002
+#: Larger tables are made for workers, and read from them, in a thread.
+INLINE_TABLE_ROWS: Final = 1024
 SMOKE_SECONDS: Final = 60.0
 _SMOOTHING: Final = 0.1
 
@@ -233,6 +236,7 @@ class WorkerScorer:
         signature: the model's inputs.
         example: a JSON request for the smoke test.
         loop: the event loop of the pool.
+        threads: for large requests and answers, to make them tables and values.
     """
 
     kind: Literal["worker"] = "worker"
@@ -243,9 +247,11 @@ class WorkerScorer:
         signature: Signature,
         example: bytes,
         loop: asyncio.AbstractEventLoop,
+        threads: ThreadPool,
     ) -> None:
         self.signature = signature
         self.loop = loop
+        self._threads = threads
         self._pool = pool
         self._example = example
 
@@ -261,8 +267,12 @@ class WorkerScorer:
         self, inputs: Inputs, params: Mapping[str, Any] | None, deadline: float
     ) -> Answers:
         """What ``PyFuncModel.predict`` returns there."""
-        result = await self._pool.predict(inputs.arrow(), params, deadline)
-        return answers_of(result, inputs.rows)
+        rows = inputs.rows
+        if rows <= INLINE_TABLE_ROWS:
+            return answers_of(await self._pool.predict(inputs.arrow(), params, deadline), rows)
+        table = await self._threads.run(deadline, inputs.arrow)
+        result = await self._pool.predict(table, params, deadline)
+        return await self._threads.run(deadline, lambda: answers_of(result, rows))
 
     def stats(self) -> Mapping[str, float]:
         """Workers, those that start and are busy, queue, restarts, memory, median seconds."""
@@ -289,6 +299,6 @@ def answers_of(result: Result, rows: int) -> Answers:
     if isinstance(result, list):
         return Answers.of(result, rows)
     if kind in ("vector", "matrix"):
-        columns = [result.column(name).to_numpy() for name in result.column_names]
+        columns = [numpy_column(result.column(name)) for name in result.column_names]
         return Answers.of(columns[0] if kind == "vector" else np.column_stack(columns), rows)
     return Answers.of_table(result, rows)
