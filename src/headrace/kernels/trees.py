@@ -125,14 +125,17 @@ def add_trees(graph: Graph, rows: str, trees: list[Tree], targets: int = 1) -> s
         Float64 sums of shape (rows, targets), accumulated in float64; in a graph of ``ml`` 3
         they are rounded to float32 once summed.
     """
-    import numpy as np
-    from onnx import numpy_helper
-
     for tree in trees:
         inner = ~tree.leaves
         graph.tests(rows, tree.feature[inner].tolist(), tree.threshold[inner].tolist())
-    if graph.ml < 5:
-        return _add_regressor(graph, rows, trees, targets)
+    add = _add_regressor if graph.ml < 5 else _add_ensemble
+    return add(graph, rows, trees, targets)
+
+
+def _add_ensemble(graph: Graph, rows: str, trees: list[Tree], targets: int) -> str:
+    """Float64 throughout; a tree of several targets is walked once for each."""
+    import numpy as np
+    from onnx import numpy_helper
 
     flat = _Flat()
     for tree in trees:

@@ -59,24 +59,7 @@ def merge(
 
     def action(table: DeltaTable | None, properties: CommitProperties) -> None:
         assert table is not None  # noqa: S101  # there are rows to merge with
-        values = {_quoted("target", name): _quoted("source", name) for name in schema.names}
-        mark = _quoted("source", _CHANGE)
-        (
-            table.merge(
-                _source(changed, removed, schema),
-                predicate=" AND ".join(
-                    f"{_quoted('target', name)} = {_quoted('source', name)}" for name in key
-                ),
-                source_alias="source",
-                target_alias="target",
-                streamed_exec=True,
-                commit_properties=properties,
-            )
-            .when_matched_delete(predicate=f"{mark} = 'delete'")
-            .when_matched_update(updates=values, predicate=f"{mark} = 'write'")
-            .when_not_matched_insert(updates=values, predicate=f"{mark} = 'write'")
-            .execute()
-        )
+        _merge(table, _source(changed, removed, schema), schema.names, key, properties)
 
     return commit_once(
         Path(location),
@@ -85,6 +68,33 @@ def merge(
         repeatable=True,
         transaction=transaction,
         marker=marker,
+    )
+
+
+def _merge(
+    table: DeltaTable,
+    source: pa.RecordBatchReader,
+    names: Sequence[str],
+    key: Sequence[str],
+    properties: CommitProperties,
+) -> None:
+    values = {_quoted("target", name): _quoted("source", name) for name in names}
+    mark = _quoted("source", _CHANGE)
+    (
+        table.merge(
+            source,
+            predicate=" AND ".join(
+                f"{_quoted('target', name)} = {_quoted('source', name)}" for name in key
+            ),
+            source_alias="source",
+            target_alias="target",
+            streamed_exec=True,
+            commit_properties=properties,
+        )
+        .when_matched_delete(predicate=f"{mark} = 'delete'")
+        .when_matched_update(updates=values, predicate=f"{mark} = 'write'")
+        .when_not_matched_insert(updates=values, predicate=f"{mark} = 'write'")
+        .execute()
     )
 
 
