@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,11 @@ from headrace import kernels
 from headrace.environments import Environment
 from headrace.registry import resolve
 from headrace.scoring import layout, score, scorers, store
+from headrace.scoring.crews import worker_table
 from headrace.scoring.errors import KernelTooLargeError, ScoringFailedError
+from headrace.scoring.predict import prediction_table
+from headrace.workers import process
+from headrace.workers.result import decode
 
 from .conftest import MLFLOW_WARNINGS, Scored, rows
 from .engines import CLIENT, serve
@@ -152,26 +156,25 @@ def test_a_model_of_another_environment_is_scored_by_its_processes(
             os.kill(pid, 0)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize(
-    ("expression", "name", "values"),
+    "returned",
     [
-        ("model_input['a'].to_numpy() * 2", "score", [0.0, 2.0, 4.0]),
-        ("model_input[['a']].to_numpy() * 2", "score", [0.0, 2.0, 4.0]),
-        ("['x%d' % v for v in model_input['a']]", "label", ["x0", "x1", "x2"]),
-        ("model_input['a'].rename('rul')", "rul", [0.0, 1.0, 2.0]),
+        np.array([0.0, 2.0, 4.0]),
+        np.array([[0.0], [2.0], [4.0]]),
+        np.array([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]),
+        np.array([1, 2, 3], np.int32),
+        ["x0", "x1", "x2"],
+        pd.Series([0.0, 1.0, 2.0], name="rul"),
+        pd.Series([0.0, 1.0, 2.0]),
+        pd.DataFrame({"score": [0.1, 0.2, 0.3], "label": ["a", "b", None]}),
+        pd.DataFrame({0: [0.1, 0.2, 0.3], 1: [1, 2, 3]}),
     ],
+    ids=lambda returned: f"{type(returned).__name__}{np.shape(returned)}",
 )
-def test_what_a_process_returns_becomes_the_same_columns(
-    scored: Scored, log_model: object, expression: str, name: str, values: list[object]
-) -> None:
-    assert callable(log_model)
-    scored.promote(log_model(scored.model, expression, signature="inputs only"))
-    scored.write_input(rows(3))
-    done = score(scored.workspace, scored.spec)
-    assert str(done.scorer).startswith("environment ")
-    assert scored.predictions()[name].tolist() == values
+def test_what_a_process_returns_becomes_the_same_columns(returned: Any) -> None:
+    kind, data = process.encode(returned, 3)
+    by_worker = worker_table(decode(kind, bytes(data)), 3)
+    assert by_worker.equals(prediction_table(returned, 3))
 
 
 @pytest.mark.slow
