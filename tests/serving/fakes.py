@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,6 +65,10 @@ class Adder:
             return Answers.of(np.array([float("nan")] * len(values)), inputs.rows)
         return Answers.of(values + self.offset + float((params or {}).get("more", 0)), inputs.rows)
 
+    def predict_together(self, several: Sequence[Inputs]) -> list[Answers] | None:
+        """Each is asked for by itself."""
+        return None
+
     def stats(self) -> Mapping[str, float]:
         """None."""
         return {}
@@ -117,6 +122,7 @@ class FakeLoader:
 
     def __init__(self) -> None:
         self.fails: dict[str, str] = {}
+        self.held: set[str] = set()
         self.calls: list[tuple[str, Path | None]] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -127,6 +133,9 @@ class FakeLoader:
         """The scorer of the deployment's model."""
         self.calls.append((deployment.model_id, known))
         self.gate.wait(30)
+        deadline = time.monotonic() + 30
+        while deployment.model_id in self.held and time.monotonic() < deadline:
+            time.sleep(0.01)
         if deployment.model_id in self.fails:
             error: HeadraceError = ModelNotServableError(
                 deployment.model, self.fails[deployment.model_id]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import uvicorn
 
@@ -35,6 +36,7 @@ class Quick(Adder):
     def __init__(self) -> None:
         super().__init__()
         self.at_once = 0
+        self.together: list[int] = []
 
     def predict_now(self, inputs: Inputs) -> Answers | None:
         values = inputs.columns["a"]
@@ -44,6 +46,13 @@ class Quick(Adder):
             raise ZeroDivisionError("the model divides by zero")
         self.at_once += 1
         return Answers.of(values, inputs.rows)
+
+    def predict_together(self, several: Sequence[Inputs]) -> list[Answers] | None:
+        values = [value for inputs in several for value in inputs.columns["a"]]
+        if {-1.0, -2.0} & set(values):
+            return None
+        self.together.append(len(several))
+        return Answers.of(np.array(values), len(values)).parts([i.rows for i in several])
 
 
 class Server:
@@ -82,6 +91,31 @@ class Server:
                 received = await asyncio.wait_for(reader.read(), 30)
                 writer.close()
                 await writer.wait_closed()
+            return received
+
+        return asyncio.run(inner())
+
+    def talk_at_once(self, *requests: bytes) -> list[bytes]:
+        """Send each on a connection of its own, all before the server reads the first."""
+
+        async def inner() -> list[bytes]:
+            config: Any = self.server.config
+            state = self.server.server_state
+            listener = await asyncio.get_running_loop().create_server(
+                lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),
+                "127.0.0.1",
+                0,
+            )
+            async with listener:
+                port = listener.sockets[0].getsockname()[1]
+                opened = [await asyncio.open_connection("127.0.0.1", port) for _ in requests]
+                for (_, writer), request in zip(opened, requests, strict=True):
+                    writer.write(request)
+                reading = (reader.read() for reader, _ in opened)
+                received = await asyncio.wait_for(asyncio.gather(*reading), 30)
+                for _, writer in opened:
+                    writer.close()
+                    await writer.wait_closed()
             return received
 
         return asyncio.run(inner())
@@ -218,3 +252,76 @@ def test_a_client_that_asks_with_http_1_0_gets_its_answer(
     reply = server.talk(post(ROW).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
     assert b" 200 OK\r\n" in reply
     assert reply.count(b"connection: close") == 1
+
+
+def of(value: float) -> bytes:
+    """A request to score one value."""
+    return post(b'{"inputs": {"a": [%g]}}' % value)
+
+
+def predictions(replies: list[bytes]) -> list[Any]:
+    """Of each reply, or its code of an error."""
+    bodies = [json.loads(reply.partition(b"\r\n\r\n")[2]) for reply in replies]
+    return [body["predictions"] if "predictions" in body else body["error_code"] for body in bodies]
+
+
+def test_what_comes_together_is_scored_in_one_call(make_server: Callable[[bool], Server]) -> None:
+    server = make_server(True)
+    replies = server.talk_at_once(*(of(value) for value in range(20)))
+    assert predictions(replies) == [[float(value)] for value in range(20)]
+    assert sum(server.scorer.together) + server.scorer.at_once == 20
+    assert max(server.scorer.together) > 1
+    logged = [record["rows"][0] for record in server.records()]
+    assert sorted(row["score"] for row in logged) == list(range(20))
+    assert len({row["id"] for row in logged}) == 20
+
+
+def test_a_client_that_has_said_all_gets_its_answer(make_server: Callable[[bool], Server]) -> None:
+    async def inner() -> bytes:
+        server = make_server(True)
+        config: Any = server.server.config
+        state = server.server.server_state
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(
+            lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),
+            "127.0.0.1",
+            0,
+        )
+        async with listener:
+            port = listener.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(of(7))
+            writer.write_eof()
+            received = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+            await writer.wait_closed()
+        return received
+
+    assert predictions([asyncio.run(inner())]) == [[7.0]]
+
+
+def test_one_bad_request_harms_no_other_that_came_with_it(
+    make_server: Callable[[bool], Server],
+) -> None:
+    server = make_server(True)
+    requests = (of(1), REQUESTS["unfit"], REQUESTS["no token"], of(-2), of(-1), of(2))
+    found = predictions(server.talk_at_once(*requests))
+    refusals = ["invalid_input", "unauthorized", "prediction_failed"]
+    assert found == [[1.0], *refusals, [-1.0], [2.0]]
+    kinds = sorted(record["kind"] for record in server.records())
+    assert kinds == ["failed", "failed", "served", "served", "served"]
+
+
+def test_a_log_that_takes_nothing_fails_all_that_came_together(
+    make_server: Callable[[bool], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server(True)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(server.writer, "append", full)
+    replies = server.talk_at_once(of(1), of(2))
+    assert [reply.partition(b"\r\n")[0] for reply in replies] == [
+        b"HTTP/1.1 503 Service Unavailable"
+    ] * 2

@@ -20,6 +20,7 @@ from headrace.endpoints.records import Deployment, model_directory
 from headrace.payloads.codec import parse
 from headrace.payloads.errors import ModelNotServableError
 from headrace.payloads.inputs import Inputs
+from headrace.payloads.signature import Field, Signature
 from headrace.serving.errors import PredictionFailedError
 from headrace.serving.live import Live
 from headrace.serving.loading import Loader
@@ -183,9 +184,8 @@ def test_foreign_errors_become_a_bounded_reason() -> None:
 class Graph:
     """Stands for a kernel; its calls take as long as they are told to."""
 
-    names = ("a",)
-
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
         self.seconds = 0.0
 
     def predict(self, columns: Any, rows: int) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class Graph:
 
 
 def test_a_kernel_that_is_slow_runs_in_a_thread_until_it_is_fast_again() -> None:
-    graph, pool = Graph(), ThreadPool(1, 8, 30.0)
+    graph, pool = Graph("a"), ThreadPool(1, 8, 30.0)
     scorer = KernelScorer(graph, Adder.signature, b"", pool)  # type: ignore[arg-type]
     inputs = Inputs(1, {"a": np.array([1.0])})
 
@@ -209,6 +209,43 @@ def test_a_kernel_that_is_slow_runs_in_a_thread_until_it_is_fast_again() -> None
     graph.seconds = 0.0
     assert ask().scores() == [1.0]
     assert scorer.predict_now(inputs) is not None
+    pool.close()
+
+
+class Doubler(Graph):
+    """A kernel that refuses 13; remembers how many rows each call had."""
+
+    def __init__(self) -> None:
+        super().__init__("a", "b")
+        self.calls: list[int] = []
+
+    def predict_matrix(self, matrix: Any) -> dict[str, Any]:
+        self.calls.append(len(matrix))
+        if (matrix == 13).any():
+            raise ValueError("13")
+        return {"score": matrix[:, 0] * 2}
+
+
+def test_requests_that_come_together_share_a_call_unless_one_is_refused() -> None:
+    graph, pool = Doubler(), ThreadPool(1, 8, 30.0)
+    signature = Signature((Field("a", "double"), Field("b", "double")))
+    scorer = KernelScorer(graph, signature, b"", pool)  # type: ignore[arg-type]
+
+    def rows(*values: float) -> Inputs:
+        matrix = np.array([[value, 0.0] for value in values])
+        return Inputs(len(values), {}, matrix=matrix)
+
+    together = scorer.predict_together([rows(1), rows(2, 3), rows(4)])
+    assert together is not None
+    assert [answers.scores() for answers in together] == [[2.0], [4.0, 6.0], [8.0]]
+    assert [answers.values()[-1] for answers in together] == [
+        {"score": 2.0},
+        {"score": 6.0},
+        {"score": 8.0},
+    ]
+    assert graph.calls == [4]
+    assert scorer.predict_together([rows(1), rows(13)]) is None
+    assert scorer.predict_together([rows(1), Inputs(1, {"a": np.array([1.0])})]) is None
     pool.close()
 
 

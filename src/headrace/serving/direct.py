@@ -1,29 +1,38 @@
-"""Answers small requests to kernels at once, in the event loop, without ASGI."""
+"""Answers small requests to kernels in the event loop, without ASGI.
+
+Those that are read in one round of the loop are answered together: a kernel that has scored a row
+still has its graph in the processor's cache for the next one.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import http
-import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from headrace.errors import HeadraceError
 from headrace.payloads.dialects import DIALECTS, refusal
-from headrace.serving.errors import InternalError
-from headrace.serving.service import Request
+from headrace.serving.service import Answer, Request
 from headrace.serving.targets import Target, target_of
 from headrace.serving.wire import error_headers
 
 if TYPE_CHECKING:
+    from headrace.errors import HeadraceError
     from headrace.serving.edge import Guard
     from headrace.serving.service import ScoringService
 
-log = logging.getLogger(__name__)
-
 #: Larger bodies go through the application.
 DIRECT_BYTES: Final = 8 * 1024
+#: So many requests are answered in one go at most.
+TOGETHER: Final = 32
 _KNOWN: Final = 256
+
+#: Head and body, without the empty line between them.
+Response = tuple[bytes, bytes]
+#: Takes the response; ``None`` if the application is to give it.
+Respond = Callable[[Response | None], None]
 
 
 @dataclass(slots=True)
@@ -47,6 +56,7 @@ class Direct:
         self.service = service
         self.guard = guard
         self._targets: dict[bytes, Target] = {}
+        self._waiting: list[tuple[Candidate, bytes, Respond]] = []
 
     def candidate(
         self, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]]
@@ -67,36 +77,39 @@ class Direct:
                 return Candidate(target, headers, time.monotonic())
         return None
 
-    def answer(self, candidate: Candidate, body: bytes) -> tuple[bytes, bytes] | None:
-        """Head and body of the response, without the empty line between them.
+    def submit(self, candidate: Candidate, body: bytes, respond: Respond) -> None:
+        """Answer a request together with those that the event loop reads in the same round."""
+        if not self._waiting:
+            # After one more look at the sockets: what has come meanwhile costs less together.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self.flush)
+        self._waiting.append((candidate, body, respond))
+        if len(self._waiting) >= TOGETHER:
+            self.flush()
 
-        ``None``: it has to be awaited.
-        """
-        refusal_ = self.guard.refusal(candidate.target.path, candidate.headers)
-        if refusal_ is not None:
-            return _error(candidate.target.path, refusal_)
-        request = Request(
-            candidate.target.endpoint,
-            DIALECTS[candidate.target.protocol],
-            body,
-            {name.decode("latin-1"): value.decode("latin-1") for name, value in candidate.headers},
-            candidate.arrived,
-            candidate.target.version,
-        )
-        try:
-            answer = self.service.answer_now(request)
-        except HeadraceError as error:
-            return _error(candidate.target.path, error)
-        except Exception as error:
-            # A defect of ours: the log gets its trace, the client neither that nor its words.
-            log.exception("a request to score %s met a defect", candidate.target.endpoint)
-            return _error(candidate.target.path, InternalError(type(error).__name__))
-        if answer is None:
-            return None
-        pieces = [b"HTTP/1.1 200 OK\r\n"]
-        for name, value in answer.headers:
-            pieces += (name, b": ", value, b"\r\n")
-        return b"".join(pieces), answer.body
+    def flush(self) -> None:
+        """Answer what waits, now."""
+        waiting, self._waiting = self._waiting, []
+        admitted: list[tuple[str, Respond]] = []
+        requests: list[Request] = []
+        for candidate, body, respond in waiting:
+            target, given = candidate.target, candidate.headers
+            refused = self.guard.refusal(target.path, given)
+            if refused is not None:
+                respond(_error(target.path, refused))
+                continue
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in given}
+            dialect = DIALECTS[target.protocol]
+            requests.append(
+                Request(target.endpoint, dialect, body, headers, candidate.arrived, target.version)
+            )
+            admitted.append((target.path, respond))
+        results = self.service.answer_together(requests)
+        for (path, respond), result in zip(admitted, results, strict=True):
+            if isinstance(result, Answer):
+                respond(_response(result))
+            else:
+                respond(None if result is None else _error(path, result))
 
     def _target(self, url: bytes) -> Target | None:
         # Of a path that is spelled plainly; the application reads all others.
@@ -108,7 +121,14 @@ class Direct:
         return target
 
 
-def _error(path: str, error: HeadraceError) -> tuple[bytes, bytes]:
+def _response(answer: Answer) -> Response:
+    pieces = [b"HTTP/1.1 200 OK\r\n"]
+    for name, value in answer.headers:
+        pieces += (name, b": ", value, b"\r\n")
+    return b"".join(pieces), answer.body
+
+
+def _error(path: str, error: HeadraceError) -> Response:
     body = refusal(path, error)
     pieces = [
         b"HTTP/1.1 %d %s\r\n" % (error.status, http.HTTPStatus(error.status).phrase.encode()),

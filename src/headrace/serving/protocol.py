@@ -1,8 +1,8 @@
 """HTTP/1.1 on a connection: uvicorn's protocol with bounds, and a direct way for small requests.
 
 Most requests to score are small, whole in one read, and answered by a kernel at once. For those a
-task, a scope and ASGI's messages cost more than the prediction. They are answered where their
-last byte is parsed; any other request takes the way through the application.
+task, a scope and ASGI's messages cost more than the prediction. They are answered in the
+round of the event loop that parsed their last byte; any other request goes through the application.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ def protocol_class(direct: Direct | None = None) -> Any:
         #: What is known of a request that may be answered directly, and its body so far.
         _candidate: Any = None
         _small_body = b""
+        #: The request whose direct answer is due at the end of the event loop's round.
+        _waiting: Any = None
+        _keeps_open = True
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -74,6 +77,8 @@ def protocol_class(direct: Direct | None = None) -> Any:
             if direct is None:
                 super().on_message_begin()
                 return
+            # Of requests on one connection, the first is answered first.
+            self._answer_first()
             # The base makes a scope for ASGI here, which a direct answer does not need.
             self.url = b""
             self.expect_100_continue = False
@@ -89,7 +94,9 @@ def protocol_class(direct: Direct | None = None) -> Any:
             if direct is not None:
                 cycle: Any = self.cycle
                 idle = cycle is None or cycle.response_complete
-                if idle and not self.expect_100_continue and not self.parser.should_upgrade():
+                plain = not self.expect_100_continue and not self.parser.should_upgrade()
+                # The application waits for a client that does not read its answers.
+                if idle and plain and not self.flow.write_paused:
                     self._candidate = direct.candidate(self.parser.get_method(), self.url, headers)
                     if self._candidate is not None:
                         self._small_body = b""
@@ -110,20 +117,44 @@ def protocol_class(direct: Direct | None = None) -> Any:
                 super().on_message_complete()
                 return
             assert direct is not None  # noqa: S101  # it made the candidate
-            answer = direct.answer(candidate, self._small_body)
-            if answer is None or self.flow.write_paused:
-                self._hand_over()
-                super().on_message_complete()
-                return
-            self._candidate = None
-            self._respond(answer)
+            self._candidate, self._waiting = None, candidate
+            # What the parser says of a message only until it is complete.
+            version_1_0 = self.parser.get_http_version() == "1.0"
+            self._keeps_open = not version_1_0 and self.parser.should_keep_alive()
+            direct.submit(candidate, self._small_body, self._take)
 
         def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # a constant of the base
             self._refuse("it is no HTTP/1.1")
 
+        def eof_received(self) -> None:
+            # A client that has said all may still listen.
+            self._answer_first()
+            super().eof_received()
+
+        def shutdown(self) -> None:
+            self._answer_first()
+            super().shutdown()
+
+        def _answer_first(self) -> None:
+            """Have the request answered that waits for the end of the event loop's round."""
+            if direct is not None and self._waiting is not None:
+                direct.flush()
+
+        def _take(self, answer: tuple[bytes, bytes] | None) -> None:
+            """Send the direct answer; without one, let the application answer."""
+            self._candidate, self._waiting = self._waiting, None
+            if self.transport.is_closing():
+                return
+            if answer is None:
+                self._hand_over()
+                super().on_message_complete()
+            else:
+                self._candidate = None
+                self._respond(answer)
+
         def _respond(self, answer: tuple[bytes, bytes]) -> None:
             head, body = answer
-            keep = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            keep = self._keeps_open
             pieces = [head]
             for name, value in self.server_state.default_headers:
                 pieces += (name, b": ", value, b"\r\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -13,6 +13,7 @@ from headrace.errors import HeadraceError
 from headrace.payloads.answer import Answers
 from headrace.payloads.arrays import numpy_column
 from headrace.payloads.codec import parse
+from headrace.payloads.inputs import Inputs
 from headrace.serving.errors import PredictionFailedError
 from headrace.workers import kind_of
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from headrace.kernels.runtime import Kernel
-    from headrace.payloads.inputs import Inputs
     from headrace.payloads.signature import Signature
     from headrace.serving.pool import ThreadPool
     from headrace.workers import Result, WorkerPool
@@ -77,6 +77,12 @@ class Scorer(Protocol):
 
         Raises:
             Exception: the model's own failure.
+        """
+
+    def predict_together(self, several: Sequence[Inputs]) -> list[Answers] | None:
+        """The answers to several requests in one call, each with the bits it would get alone.
+
+        ``None`` where that is not possible; then each is to be asked for by itself.
         """
 
     def stats(self) -> Mapping[str, float]:
@@ -205,6 +211,23 @@ class KernelScorer:
             return None
         return Answers(self._run(inputs), None, rows)
 
+    def predict_together(self, several: Sequence[Inputs]) -> list[Answers] | None:
+        """One call for all rows: a graph is read into the processor's cache once for them."""
+        import numpy as np
+
+        rows = sum(inputs.rows for inputs in several)
+        matrices = [inputs.matrix for inputs in several if inputs.matrix is not None]
+        together = self._in_order and len(matrices) == len(several)
+        if not together or rows * self._row_seconds > INLINE_SECONDS:
+            return None
+        try:
+            outputs = self._run(Inputs(rows, {}, matrix=np.concatenate(matrices)))
+        except ValueError as error:
+            # Of a row that the model refuses: its request is told, the others get their answers.
+            log.debug("%d requests are scored one by one: %s", len(several), error)
+            return None
+        return Answers(outputs, None, rows).parts([inputs.rows for inputs in several])
+
     def _run(self, inputs: Inputs) -> Mapping[str, np.ndarray]:
         started = time.monotonic()
         if inputs.matrix is not None and self._in_order:
@@ -260,6 +283,10 @@ class WorkerScorer:
         return self._example
 
     def predict_now(self, inputs: Inputs) -> Answers | None:  # noqa: ARG002
+        """Workers are awaited."""
+        return None
+
+    def predict_together(self, several: Sequence[Inputs]) -> list[Answers] | None:  # noqa: ARG002
         """Workers are awaited."""
         return None
 

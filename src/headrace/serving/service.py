@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,11 @@ from headrace.clock import iso, now
 from headrace.errors import HeadraceError
 from headrace.ids import new_ids
 from headrace.payloads.dialect import AnswerContext, Dialect
-from headrace.serving.errors import DeadlineExceededError, RequestLogUnavailableError
+from headrace.serving.errors import (
+    DeadlineExceededError,
+    InternalError,
+    RequestLogUnavailableError,
+)
 from headrace.serving.scorer import score, score_now
 
 if TYPE_CHECKING:
@@ -81,6 +85,33 @@ class _Work:
     predicted: float = 0.0
 
 
+@dataclass(slots=True)
+class _Written:
+    """An answer that is not logged yet."""
+
+    encoded: Encoded
+    request_id: str
+    ids: list[str]
+    at: float
+    record: Mapping[str, Any]
+
+    def answer(self, work: _Work, logged: float) -> Answer:
+        """With its headers; the log holds it since ``logged``."""
+        encoded = self.encoded
+        headers = [
+            (b"content-type", encoded.content_type.encode("latin-1")),
+            (b"content-length", b"%d" % len(encoded.body)),
+            (b"x-headrace-request-id", self.request_id.encode()),
+            *work.deployment.headers,
+            (b"server-timing", _timing(work, self.at, logged)),
+        ]
+        if self.ids:
+            headers.append((b"x-headrace-prediction-id", self.ids[0].encode()))
+        if encoded.headers:
+            headers += _safe(encoded)
+        return Answer(encoded.body, headers)
+
+
 class ScoringService:
     """Answers requests with what is live, and spools each answer before it is given.
 
@@ -132,26 +163,62 @@ class ScoringService:
             self.refused(request.endpoint, error, deployment)
             raise
 
-    def answer_now(self, request: Request) -> Answer | None:
-        """Score a small request without awaiting anything; ``None`` where that cannot be.
+    def answer_together(self, requests: Sequence[Request]) -> list[Answer | HeadraceError | None]:
+        """Score small requests that came together, without awaiting anything.
 
-        Raises:
-            HeadraceError: it cannot be answered; counted with the endpoint.
+        Step by step for all of them: what a step needs stays in the processor's cache, and a
+        kernel scores the rows of one deployment in one call.
+
+        Returns:
+            An answer each; the error of one that cannot be answered, counted with its endpoint;
+            ``None`` for one that has to be awaited.
         """
-        deployment: LiveDeployment | None = None
+        results: list[Answer | HeadraceError | None] = [None] * len(requests)
+        groups: dict[LiveDeployment, list[tuple[int, _Work]]] = {}
+        for at, request in enumerate(requests):
+            with _Refusing(self, request, results, at):
+                work = self._prepare(request)
+                groups.setdefault(work.deployment, []).append((at, work))
+        scored: list[tuple[int, _Work, Answers]] = []
+        for deployment, group in groups.items():
+            together = None
+            if len(group) > 1:
+                together = deployment.scorer.predict_together([work.inputs for _, work in group])
+            for place, (at, work) in enumerate(group):
+                with _Refusing(self, work.request, results, at, deployment):
+                    answers = (
+                        score_now(deployment.scorer, work.inputs, deployment.record.model)
+                        if together is None
+                        else together[place]
+                    )
+                    if answers is not None:
+                        work.predicted = time.monotonic()
+                        scored.append((at, work, answers))
+        self._finish_together(scored, results)
+        return results
+
+    def _finish_together(
+        self,
+        scored: Sequence[tuple[int, _Work, Answers]],
+        results: list[Answer | HeadraceError | None],
+    ) -> None:
+        written = []
+        for at, work, answers in scored:
+            with _Refusing(self, work.request, results, at, work.deployment):
+                written.append((at, work, answers, self._written(work, answers)))
+        if not written:
+            return
         try:
-            work = self._prepare(request)
-            deployment = work.deployment
-            answers = score_now(deployment.scorer, work.inputs, deployment.record.model)
-            if answers is None:
-                return None
-            work.predicted = time.monotonic()
-            answer = self._finish(work, answers)
+            self._append(*(one.record for _, _, _, one in written))
         except HeadraceError as error:
-            self.refused(request.endpoint, error, deployment)
-            raise
-        self._answered(work, answers)
-        return answer
+            for at, work, _, _ in written:
+                with _Refusing(self, work.request, results, at, work.deployment):
+                    raise error
+            return
+        logged = time.monotonic()
+        for at, work, answers, one in written:
+            results[at] = one.answer(work, logged)
+            self._answered(work, answers)
 
     async def _score(self, work: _Work, deadline: float) -> Answer:
         deployment, inputs = work.deployment, work.inputs
@@ -199,8 +266,13 @@ class ScoringService:
         return _Work(request, endpoint, deployment, payload, inputs, key, started, time.monotonic())
 
     def _finish(self, work: _Work, answers: Answers) -> Answer:
-        deployment, request = work.deployment, work.request
-        record = deployment.record
+        written = self._written(work, answers)
+        self._append(written.record)
+        return written.answer(work, time.monotonic())
+
+    def _written(self, work: _Work, answers: Answers) -> _Written:
+        """The answer's bytes, and its record for the log as far as the policy keeps it."""
+        request, record = work.request, work.deployment.record
         first, *others = new_ids("", answers.rows + 1)
         request_id = f"req{first}"
         ids = [f"pred{other}" for other in others]
@@ -210,52 +282,16 @@ class ScoringService:
         )
         encoded = request.dialect.encode(work.payload, answers, context)
         encoded_at = time.monotonic()
-        self._log(work, answers, request_id, ids)
-        headers = [
-            (b"content-type", encoded.content_type.encode("latin-1")),
-            (b"content-length", b"%d" % len(encoded.body)),
-            (b"x-headrace-request-id", request_id.encode()),
-            *deployment.headers,
-            (b"server-timing", _timing(work, encoded_at, time.monotonic())),
-        ]
-        if ids:
-            headers.append((b"x-headrace-prediction-id", ids[0].encode()))
-        if encoded.headers:
-            headers += _safe(encoded)
-        return Answer(encoded.body, headers)
+        return _Written(encoded, request_id, ids, encoded_at, _record(work, answers, context))
 
-    def _log(self, work: _Work, answers: Answers, request_id: str, ids: list[str]) -> None:
-        """Append an answer to the spool, as far as the endpoint's policy keeps it.
+    def _append(self, *records: Mapping[str, Any]) -> None:
+        """Append to the spool.
 
         Raises:
             RequestLogUnavailableError: it cannot be written.
         """
-        payload = work.payload
-        spec = work.endpoint.record.spec
-        key_columns = spec.key
-        rows = zip(ids, answers.values(), answers.scores(), strict=True)
-        record: Mapping[str, Any] = {
-            **work.deployment.logged,
-            "request_id": request_id,
-            "at": _stamp(),
-            "latency_ms": round((time.monotonic() - work.request.arrived) * 1000, 3),
-            "params": payload.params or None,
-            "rows": [
-                {
-                    "id": identifier,
-                    "key": (payload.key(at, key_columns) if key_columns else None) or work.key,
-                    "inputs": payload.record(at),
-                    "output": output,
-                    "score": found,
-                }
-                for at, (identifier, output, found) in enumerate(rows)
-            ],
-        }
-        policy = spec.log
-        if not policy.keeps_everything:
-            record = policy.apply(record, key_columns)
         try:
-            self.spool.append(record)
+            self.spool.append(*records)
         except OSError as error:
             raise RequestLogUnavailableError(error.strerror or str(error)) from error
 
@@ -283,6 +319,65 @@ class ScoringService:
         except OSError as problem:
             # The client is to learn of its own error, not of this one.
             log.warning("a refused request was not counted: %s", problem)
+
+
+class _Refusing:  # a context manager, and a cheap one
+    """Errors inside become the result of one request alone, and are counted."""
+
+    __slots__ = ("_at", "_deployment", "_request", "_results", "_service")
+
+    def __init__(
+        self,
+        service: ScoringService,
+        request: Request,
+        results: list[Answer | HeadraceError | None],
+        at: int,
+        deployment: LiveDeployment | None = None,
+    ) -> None:
+        self._service, self._request, self._deployment = service, request, deployment
+        self._results, self._at = results, at
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        endpoint = self._request.endpoint
+        if isinstance(error, HeadraceError):
+            self._service.refused(endpoint, error, self._deployment)
+            self._results[self._at] = error
+        elif isinstance(error, Exception):
+            # A defect of ours: the log gets its trace, the client neither that nor its words.
+            log.error("a request to score %s met a defect", endpoint, exc_info=error)
+            self._results[self._at] = InternalError(type(error).__name__)
+        return isinstance(error, Exception)
+
+
+def _record(work: _Work, answers: Answers, context: AnswerContext) -> Mapping[str, Any]:
+    """What the log keeps of an answer, as far as the endpoint's policy says."""
+    payload = work.payload
+    spec = work.endpoint.record.spec
+    key_columns = spec.key
+    rows = zip(context.prediction_ids, answers.values(), answers.scores(), strict=True)
+    record: Mapping[str, Any] = {
+        **work.deployment.logged,
+        "request_id": context.request_id,
+        "at": _stamp(),
+        "latency_ms": round((time.monotonic() - work.request.arrived) * 1000, 3),
+        "params": payload.params or None,
+        "rows": [
+            {
+                "id": identifier,
+                "key": (payload.key(at, key_columns) if key_columns else None) or work.key,
+                "inputs": payload.record(at),
+                "output": output,
+                "score": found,
+            }
+            for at, (identifier, output, found) in enumerate(rows)
+        ],
+    }
+    policy = spec.log
+    return record if policy.keeps_everything else policy.apply(record, key_columns)
 
 
 def _stamp() -> str:
