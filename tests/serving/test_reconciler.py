@@ -6,12 +6,15 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tests.planes import eventually
 
-from headrace.endpoints import endpoint_status, traffic_history, withdraw
+from headrace.catalog import Store
+from headrace.endpoints import EndpointSpec, deploy, endpoint_status, traffic_history, withdraw
 from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
 from headrace.endpoints.records import revisions
 from headrace.endpoints.rollout import touch
+from headrace.registry import ModelVersion
 from headrace.serving import reconciler
 
 from .fakes import Adder
@@ -255,3 +258,48 @@ def test_after_a_restart_the_colour_that_is_loaded_answers_for_both(world: World
     settle(second, {"blue"})
     routed = {second.live.endpoint("scores").route(str(n)).record.colour for n in range(50)}
     assert routed == {"blue"}
+
+
+def test_a_plane_with_an_answering_version_is_ready_while_another_one_loads(world: World) -> None:
+    first = world.start()
+    world.deploy(1)
+    settle(first, {"blue"})
+    world.deploy(2)
+    world.loader.held.add("m-2")
+    second = world.start()
+    eventually(lambda: ticked(second) and second.live.ready)
+    assert colours(second) == {"blue"}
+    assert world.state(2) == "loading"
+    world.loader.held.clear()
+    settle(second, {"green"})
+
+
+def test_a_model_that_takes_long_does_not_keep_others_from_loading(world: World) -> None:
+    world.loader.held.add("m-1")
+    plane = world.start()
+    world.deploy(1)
+    plane.tick()
+    deploy(
+        world.workspace,
+        EndpointSpec(name="others", model="model@production"),
+        ModelVersion("model", 2, "m-2", None),
+    )
+    eventually(lambda: ticked(plane) and "blue" in plane.live.endpoint("others").loaded)
+    assert world.state(1) == "loading"
+    world.loader.held.clear()
+    settle(plane, {"blue"})
+
+
+def test_a_database_that_failed_to_open_for_any_reason_is_opened_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> Store:
+        raise PoolTimeoutError("no connection is free")
+
+    plane = world.start()
+    world.deploy(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "open", broken)
+        plane.tick()
+    assert plane.store is None
+    settle(plane, {"blue"})

@@ -52,6 +52,9 @@ OPEN_SECONDS: Final = 2.0
 #: How long a deployment that gets no more requests is kept: one may have been routed to it just
 #: before, and not have reached it yet.
 GRACE_SECONDS: Final = 2.0
+#: Models that are loaded at a time: building an environment takes minutes, in which another
+#: endpoint's model is not to wait.
+_LOADERS: Final = 2
 
 #: What answers is loaded before what is to answer, and that before what only stands by.
 _FIRST: Final = {"ready": 0, "loading": 1, "standby": 2}
@@ -65,7 +68,7 @@ class Reconciler:
     Args:
         paths: the project.
         live: the state that requests see.
-        loader: loads a deployment's model; it runs in another thread, one model at a time.
+        loader: loads a deployment's model; it runs in other threads.
         mirror: gets told which deployments copies of requests go to.
     """
 
@@ -90,7 +93,7 @@ class Reconciler:
         self._rollouts = Rollouts()
         self._observed = ObservedFile(paths)
         self._pictured = 0.0
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._pool = ThreadPoolExecutor(_LOADERS, thread_name_prefix="loader")
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._opening: Future[Store] | None = None
         self._away: str | None = None
@@ -153,7 +156,8 @@ class Reconciler:
             raise DatabaseUnavailableError(
                 self.paths.database_url, "it does not open yet"
             ) from None
-        except DatabaseUnavailableError:
+        except Exception:
+            # Whatever it was: the next round tries anew.
             self._opening = None
             raise
         self._opening = None
@@ -240,7 +244,7 @@ class Reconciler:
         self._leaving.append((time.monotonic() + GRACE_SECONDS, deployment))
 
     def _load(self, deployment: Deployment, known: Path | None) -> tuple[Scorer, Path]:
-        """In the loader's thread."""
+        """In a loader's thread."""
         if known is None and self.store is not None:
             try:
                 known = model_directory(self.store, deployment.model_id)
@@ -344,12 +348,16 @@ class Reconciler:
         self.mirror.targets = targets
         if self._records or self._seen is not None:
             self.live.known = True
-            self.live.ready = self.live.ready or all(
-                d.state in ("draining", "standby")
-                or d.id in self._problems
-                or (d.state == "ready" and d.id in self._loaded)
-                for d in self._deployments()
-            )
+            self.live.ready = self.live.ready or all(map(self._is_up, self._records.values()))
+
+    def _is_up(self, record: EndpointRecord) -> bool:
+        """Whether all that has traffic is loaded, or cannot be; what is new is waited for only
+        where nothing answers yet."""
+        ready = [d.id for d in record.deployments if d.state == "ready"]
+        answers = any(identifier in self._loaded for identifier in ready)
+        waits = any(d.state == "loading" for d in record.deployments)
+        settled = self._loaded.keys() | self._problems.keys()
+        return settled.issuperset(ready) and (answers or not waits)
 
     def _move_on(self) -> None:
         """Make the steps that are due, and retire what has drained."""
