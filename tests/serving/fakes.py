@@ -123,7 +123,6 @@ class FakeLoader:
     def __init__(self) -> None:
         self.fails: dict[str, str] = {}
         self.held: set[str] = set()
-        self.held: set[str] = set()
         self.calls: list[tuple[str, Path | None]] = []
         self.gate = threading.Event()
         self.gate.set()
