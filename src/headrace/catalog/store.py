@@ -185,7 +185,9 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    # A server that vanishes without a word must not hold up the plane for two hours.
+    timeouts = {"connect_timeout": 10, "tcp_user_timeout": _LOCK_SECONDS * 1000}
+    return create_engine(address, pool_pre_ping=True, connect_args=timeouts)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
