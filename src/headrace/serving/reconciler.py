@@ -7,7 +7,6 @@ or away, the plane goes on with what it knows; at a start without it, with what 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,7 +62,7 @@ Loader = Callable[[Deployment, str, Path | None], tuple[Scorer, Path]]
 
 
 class Reconciler:
-    """Runs in a thread of its own; ``live`` is what it maintains.
+    """``tick()`` is called by one thread; ``live`` is what it maintains.
 
     Args:
         paths: the project.
@@ -98,13 +97,6 @@ class Reconciler:
         self._opening: Future[Store] | None = None
         self._away: str | None = None
         self._started = False
-
-    def run(self, stop: threading.Event) -> None:
-        """Reconcile until told to stop."""
-        while not stop.is_set():
-            self.tick()
-            stop.wait(POLL_SECONDS)
-        self.close()
 
     def close(self) -> None:
         """Start nothing more; a model that is being loaded is left to the end of the process."""
