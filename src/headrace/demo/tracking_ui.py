@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.settings import Paths
 
 _START_SECONDS = 60.0
+_END_SECONDS = 20.0
 
 
 class UserInterfaceError(HeadraceError):
@@ -55,8 +56,10 @@ def running_ui(paths: Paths) -> Iterator[str]:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
             [
                 sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port),
-                "--workers", "1", "--backend-store-uri", paths.database_url,
+                "--workers", "1",
             ],
+            # Not an argument: it may hold a password, and everybody sees arguments.
+            env={**os.environ, "MLFLOW_BACKEND_STORE_URI": paths.database_url},
             stdout=out,
             stderr=out,
             start_new_session=True,
@@ -65,10 +68,19 @@ def running_ui(paths: Paths) -> Iterator[str]:
         _wait_until_up(process, address, log)
         yield address
     finally:
-        if process.poll() is None:
-            # Its workers are in its process group.
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it and its workers, which are in its process group."""
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
