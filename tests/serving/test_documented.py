@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headrace import endpoints, payloads
+from headrace import endpoints, payloads, requestlog, workers
 from headrace.endpoints import EndpointSpec
 from headrace.errors import HeadraceError
 from headrace.payloads import azure, openapi
 from headrace.payloads.columnar import FORMS
-from headrace.serving import errors
+from headrace.serving import errors, metrics, plane
+from headrace.workers import WorkerStats
 
 from .fakes import Adder
 
@@ -25,13 +27,13 @@ PAGE = (DOCS / "serving.md").read_text()
 ELSEWHERE = {
     *("address_unavailable", "deployment_not_ready", "invalid_shares", "model_not_servable"),
     *("no_rollout", "nothing_to_go_back_to"),
-    *("plane_failed", "plane_running", "port_in_use", "token_unreadable"),
-    *("http_error", "internal_error"),
+    *("plane_failed", "plane_running", "port_in_use", "token_unreadable", "worker_start_failed"),
+    "http_error",
 }
 
 
 def codes() -> dict[str, int]:
-    modules = (errors, endpoints.errors, payloads.errors)
+    modules = (errors, endpoints.errors, payloads.errors, requestlog.errors, workers.errors)
     classes = (c for m in modules for _, c in inspect.getmembers(m, inspect.isclass))
     return {c.code: c.status for c in classes if issubclass(c, HeadraceError) and c.code != "error"}
 
@@ -39,6 +41,16 @@ def codes() -> dict[str, int]:
 @pytest.mark.parametrize("code", sorted(set(codes()) - ELSEWHERE))
 def test_each_error_of_a_request_is_documented_with_its_status(code: str) -> None:
     assert re.search(rf"^\| {codes()[code]} \| `{code}` \|", PAGE, re.MULTILINE)
+
+
+def test_each_metric_is_documented() -> None:
+    page = (DOCS / "operations.md").read_text()
+    sources = [inspect.getsource(module) for module in (metrics, plane)]
+    names = set(re.findall(r'"(headrace_[a-z_]*[a-z])"', "".join(sources)))
+    names |= {f"headrace_worker_{field.name}" for field in dataclasses.fields(WorkerStats)}
+    assert len(names) >= 15
+    for name in names:
+        assert re.search(rf"`{name}(_total)?`", page), name
 
 
 def test_each_header_is_documented() -> None:
