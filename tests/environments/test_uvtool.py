@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,6 +52,43 @@ def test_a_message_of_another_form_is_given_whole() -> None:
     assert uvtool.failure("segmentation fault", ["six"]) == uvtool.Failure(
         None, "segmentation fault"
     )
+
+
+HANGS = """
+import uv
+uv.find_uv_bin = lambda: "/bin/sleep"
+from headrace.environments import uvtool
+uvtool.run(["600"], "/", 600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere uv ends its work by itself")
+def test_uv_ends_with_the_process_that_called_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", HANGS]) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+
+        def called() -> list[str]:
+            return [pid for pid in children.read_text().split() if command(pid) == "/bin/sleep"]
+
+        wait_for(lambda: bool(called()))
+        (child,) = called()
+        parent.kill()
+    wait_for(lambda: not command(child))
+
+
+def command(pid: str) -> str:
+    """The program of a process; empty for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -121,6 +121,9 @@ class _Closure:
         while waiting:
             wanted, own = waiting.pop()
             name = normal(wanted.name)
+            extras = [x for x in ("", *sorted(wanted.extras)) if (name, x) not in self._seen]
+            if not extras:
+                continue
             try:
                 distribution = metadata.distribution(name)
             except metadata.PackageNotFoundError:
@@ -128,9 +131,7 @@ class _Closure:
                 self.unknown |= {own} if own else set()
                 continue
             self._pin(name, distribution)
-            for extra in ("", *sorted(wanted.extras)):
-                if (name, extra) in self._seen:
-                    continue
+            for extra in extras:
                 self._seen.add((name, extra))
                 for text in distribution.requires or ():
                     needed = Requirement(text)

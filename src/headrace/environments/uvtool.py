@@ -33,6 +33,16 @@ _NAMED: Final = (
 )
 
 
+# Runs a program that ends with the process that started it, however that ends.
+_ENDS_WITH_US: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
 class UvFailedError(Exception):
     """uv ended with an error, or not in time; its text is what it said."""
 
@@ -54,8 +64,12 @@ def run(words: Sequence[str | Path], directory: Path, seconds: float) -> None:
     from uv import find_uv_bin
 
     try:
+        command = [find_uv_bin(), *words]
+        if sys.platform == "linux":
+            us = str(os.getpid())
+            command = [sys.executable, "-I", "-S", "-c", _ENDS_WITH_US, us, *command]
         process = subprocess.Popen(  # noqa: S603  # uv itself, found beside this interpreter
-            [find_uv_bin(), *words],
+            command,
             cwd=directory,
             env=variables(os.environ),
             stdin=subprocess.DEVNULL,
