@@ -116,6 +116,7 @@ class Worker:
         # Descriptors that the loop takes over are closed by it.
         if self.child.errors is not None:
             pipe = os.fdopen(self.child.errors, "rb", buffering=0)
+            self.child.errors = None  # closed with the file, and not once more
             self._pipe, _ = await self._loop.connect_read_pipe(lambda: self._tail, pipe)
         await self._loop.create_connection(lambda: self._link, sock=self.child.connection)
         if not told:
