@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,28 @@ def test_a_damaged_kernel_scores_nothing(trained: ModelProject, tmp_path: Path) 
         scorers.choose(model, model.inputs, "gold.x"),
     ):
         pytest.fail("a damaged kernel was chosen")
+
+
+def test_copies_of_models_go_a_week_after_their_last_use(trained: ModelProject) -> None:
+    from headrace.scoring.model import fetch
+
+    version = resolve(trained.workspace, "failure/1")
+    made = fetch(trained.workspace, version, "gold.x").path
+    old, recent = made.with_name("m-old"), made.with_name("m-recent")
+    old.mkdir()
+    recent.mkdir()
+    week = 7 * 24 * 3600
+    os.utime(old, (0, time.time() - week - 60))
+    os.utime(recent, (0, time.time() - week + 60))
+    os.utime(made, (0, 0))
+    fetch(trained.workspace, version, "gold.x")  # is a use
+    assert old.is_dir()
+    assert time.time() - made.stat().st_mtime < 60
+    shutil.rmtree(made)
+    fetch(trained.workspace, version, "gold.x")
+    assert not old.exists()
+    assert recent.is_dir()
+    assert made.is_dir()
 
 
 def test_a_kernel_that_is_too_large_to_send_says_so(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.scoring.predict import Scorer
     from headrace.workspace import Workspace
 
+_KEPT_SECONDS: Final = 7 * 24 * 3600
 #: Arrow types of prediction columns that Delta holds as they are.
 _PLAIN: Final = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "float", "double", "string", "date32[day]"}
@@ -65,7 +69,9 @@ def fetch(workspace: Workspace, version: ModelVersion, table: str) -> LocalModel
     """
     home = workspace.paths.temporary / "models"
     path = home / version.model_id
-    if not path.is_dir():
+    try:
+        os.utime(path)  # it is used: see _prune
+    except FileNotFoundError:
         import mlflow.artifacts
 
         home.mkdir(mode=0o700, exist_ok=True)
@@ -81,9 +87,19 @@ def fetch(workspace: Workspace, version: ModelVersion, table: str) -> LocalModel
             except OSError:
                 if not path.is_dir():  # else another process was first, with the same files
                     raise
+            os.utime(path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+        _prune(home)
     return _describe(path, f"{version.name}/{version.version}", table)
+
+
+def _prune(home: Path) -> None:
+    """Remove copies that nobody has scored with for a week, and what killed processes left."""
+    for copy in home.iterdir():
+        with suppress(FileNotFoundError):  # another process was first
+            if time.time() - copy.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(copy, ignore_errors=True)
 
 
 def _describe(path: Path, name: str, table: str) -> LocalModel:
