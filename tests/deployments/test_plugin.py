@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,7 +135,7 @@ def test_the_life_of_an_endpoint(
     blue = client.create_deployment("blue", "models:/model@production", endpoint="scores")
     assert (blue["state"], blue["traffic"]) == ("ready", 100)
     answer = client.predict(endpoint="scores", inputs=FRAME)
-    expected = pd.DataFrame({"score": [1021.0, 1043.0], "label": ["north", "north"]})
+    expected = pd.DataFrame({"score": [1021.0, 1043.0]})
     pd.testing.assert_frame_equal(answer.get_predictions(), expected)
     assert len(answer["prediction_ids"]) == 2
 
@@ -184,6 +186,44 @@ def test_an_address_at_which_nothing_answers(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(MlflowException) as caught:
         remote.predict(endpoint="scores", inputs=FRAME)
     assert caught.value.error_code == "TEMPORARILY_UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n<p/>",
+    ],
+    ids=["nothing", "no HTTP", "half an answer", "no JSON"],
+)
+def test_an_address_at_which_something_else_answers(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setenv("HEADRACE_TOKEN", "x")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        remote: Any = get_deploy_client(f"headrace:http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(MlflowException) as caught:
+            remote.list_endpoints()
+        thread.join()
+    assert caught.value.error_code == "TEMPORARILY_UNAVAILABLE"
+
+
+def test_a_share_is_a_whole_percent(client: Any) -> None:
+    client.create_deployment("blue", "models:/model/1", endpoint="scores")
+    for share in (12.5, "a half", True, None, float("nan"), 10**400):
+        with pytest.raises(MlflowException, match="is no whole percent"):
+            client.update_deployment("blue", config={"traffic": share}, endpoint="scores")
 
 
 def test_run_local_deploys_to_the_project_here(

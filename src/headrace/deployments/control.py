@@ -5,6 +5,7 @@ A deployment is a colour of an endpoint: ``blue`` or ``green``.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,7 @@ from headrace.endpoints import (
     withdraw,
 )
 from headrace.endpoints.errors import EndpointNotFoundError
-from headrace.endpoints.records import EndpointRecord, read_endpoint
+from headrace.endpoints.records import EndpointRecord, hold_endpoint, read_endpoint
 from headrace.endpoints.rollout import set_state, touch
 from headrace.endpoints.routing import COLOURS, other
 from headrace.registry import resolve
@@ -192,7 +193,7 @@ def delete_deployment(workspace: Workspace, endpoint: str, colour: str) -> None:
         DeploymentNameError: it takes traffic.
     """
     with workspace.store.begin() as connection:
-        record = read_endpoint(connection, endpoint)
+        record = hold_endpoint(connection, endpoint)
         found = record.serving(colour) if record else None
         if record is None or found is None:
             return
@@ -283,10 +284,14 @@ def _seconds(config: Mapping[str, Any]) -> float:
 
 
 def _percent(value: Any) -> int:
+    """Whole, as the split of the traffic is; text too, as MLflow's command line sends it."""
     try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise InvalidDeploymentConfigError(f"{value!r} is no percent", key="traffic") from None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not number.is_integer() or isinstance(value, bool):
+        raise InvalidDeploymentConfigError(f"{value!r} is no whole percent", key="traffic")
+    return int(number)
 
 
 def _shift(workspace: Workspace, endpoint: str, traffic: Any) -> None:

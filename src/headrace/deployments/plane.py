@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -54,12 +55,18 @@ class Plane:
 
     def endpoints(self) -> list[dict[str, Any]]:
         """Every endpoint, as ``GET /endpoints`` describes it."""
-        found: list[dict[str, Any]] = json.loads(self._ask("/endpoints"))["endpoints"]
+        found: list[dict[str, Any]] = self._document("/endpoints")["endpoints"]
         return found
 
     def endpoint(self, name: str) -> dict[str, Any]:
         """One endpoint."""
-        found: dict[str, Any] = json.loads(self._ask(f"/endpoints/{quote(name, safe='')}"))
+        return self._document(f"/endpoints/{quote(name, safe='')}")
+
+    def _document(self, path: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self._ask(path))
+        except ValueError as error:
+            raise PlaneUnreachableError(self.url, "what answers is no scoring plane") from error
         return found
 
     def _ask(
@@ -79,13 +86,18 @@ class Plane:
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as reply:  # noqa: S310
                 answer: bytes = reply.read(MAX_ANSWER + 1)
+                missing = reply.length
         except urllib.error.HTTPError as error:
             with error:
                 raise RefusedError(error.code, _words(error.read(_MAX_ERROR))) from None
-        except OSError as error:
-            raise PlaneUnreachableError(self.url, str(getattr(error, "reason", error))) from error
+        except (OSError, http.client.HTTPException) as error:
+            # Also one that ends while it answers, and what is no HTTP at all.
+            why = str(getattr(error, "reason", error)) or type(error).__name__
+            raise PlaneUnreachableError(self.url, why) from error
         if len(answer) > MAX_ANSWER:
             raise PlaneUnreachableError(self.url, f"the answer exceeds {MAX_ANSWER} bytes")
+        if missing:
+            raise PlaneUnreachableError(self.url, "it ended while it answered")
         return answer.decode()
 
 
