@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import HeadraceError
+from headrace.payloads import codec
 from headrace.payloads.answer import Answers
 from headrace.payloads.dialect import AnswerContext
 from headrace.payloads.dialects import DIALECTS, refusal
@@ -93,6 +94,18 @@ def test_the_key_and_the_log_are_the_same_in_each_protocol(wire: str) -> None:
 
 def without(name: str, row: dict[str, Any] | None = None) -> dict[str, Any]:
     return {n: v for n, v in (row or ROWS[0]).items() if n != name}
+
+
+@pytest.mark.parametrize("wire", every_wire(ROWS))
+def test_more_rows_than_a_request_can_have_are_refused_in_each_protocol(
+    wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = every_wire(ROWS)[wire]
+    monkeypatch.setattr(codec, "MAX_ROWS", 3)
+    assert found.typed().rows == 3
+    monkeypatch.setattr(codec, "MAX_ROWS", 2)
+    with pytest.raises(MalformedRequestError, match="more than 2 rows"):
+        found.typed()
 
 
 @pytest.mark.parametrize("wire", every_wire(ROWS))

@@ -18,6 +18,8 @@ from headrace.payloads.payload import MISSING, ColumnPayload, Payload, RowPayloa
 
 FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 MAX_CELLS: Final = 5_000_000
+#: Each row gets an id, an answer and a record in the log, however small it is in the body.
+MAX_ROWS: Final = 200_000
 _SPLIT: Final = {"columns", "data", "index"}
 #: The columns of the latest request that had any: those of the next are mostly the same, and need
 #: no look. Replaced as a whole, so that threads may read it.
@@ -69,6 +71,18 @@ def params_of(document: dict[str, Any]) -> dict[str, Any] | None:
     if params is not None and not isinstance(params, dict):
         raise MalformedRequestError(f"params is {kind_of(params)}, not an object", where="params")
     return params
+
+
+def check_rows(rows: int) -> None:
+    """Refuse more rows than one request can have.
+
+    Raises:
+        MalformedRequestError: it has more than ``MAX_ROWS``.
+    """
+    if rows > MAX_ROWS:
+        raise MalformedRequestError(
+            f"it has more than {MAX_ROWS} rows", next="score the table in batch: headrace score"
+        )
 
 
 def _media_type(content_type: str | None) -> str:

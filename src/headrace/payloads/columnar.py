@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace.payloads.answer import jsonable
 from headrace.payloads.arrays import arrow_array, numpy_array, numpy_column, text_array
-from headrace.payloads.codec import MAX_CELLS
+from headrace.payloads.codec import MAX_CELLS, check_rows
 from headrace.payloads.errors import MalformedRequestError
 from headrace.payloads.payload import ColumnPayload
 
@@ -48,7 +48,8 @@ def read_table(body: bytes, form: str) -> ColumnPayload:
 
     Raises:
         MalformedRequestError: it is no such table, has no rows, has columns of a type that no
-            model takes, or expands to more than ``MAX_CELLS`` values or ``MAX_BYTES`` bytes.
+            model takes, or expands to more than ``MAX_ROWS`` rows, ``MAX_CELLS`` values or
+            ``MAX_BYTES`` bytes.
     """
     import pyarrow as pa
 
@@ -70,7 +71,7 @@ def check_size(rows: int, columns: int, size: int) -> None:
     """Refuse a table before it is decoded.
 
     Raises:
-        MalformedRequestError: it has too many columns, values or bytes.
+        MalformedRequestError: it has too many columns, rows, values or bytes.
     """
     if columns > MAX_COLUMNS:
         raise MalformedRequestError(f"it has more than {MAX_COLUMNS} columns")
@@ -78,6 +79,7 @@ def check_size(rows: int, columns: int, size: int) -> None:
         raise MalformedRequestError(f"it has more than {MAX_CELLS} values")
     if size > MAX_BYTES:
         raise MalformedRequestError(f"it expands to more than {MAX_BYTES} bytes")
+    check_rows(rows)
 
 
 def check_schema(schema: pa.Schema) -> None:

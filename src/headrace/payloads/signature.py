@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.payloads.casts import cast_array
+from headrace.payloads.codec import check_rows
 from headrace.payloads.errors import InvalidInputError, ModelNotServableError
 from headrace.payloads.inputs import Inputs, Views
 from headrace.payloads.payload import MISSING, ColumnPayload, RowPayload
@@ -157,7 +158,9 @@ class Signature:
 
         Raises:
             InvalidInputError: a column is missing, or a value does not fit its type.
+            MalformedRequestError: there are more rows than one request can have.
         """
+        check_rows(payload.rows_count)
         if self.is_tensor:
             return Inputs(payload.rows_count, {}, self._tensors(payload))
         places = self._places(payload)
