@@ -10,12 +10,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tests.planes import eventually
 
 from headrace.catalog import Store
-from headrace.endpoints import EndpointSpec, deploy, endpoint_status, traffic_history, withdraw
+from headrace.endpoints import (
+    EndpointSpec,
+    declare,
+    deploy,
+    endpoint_status,
+    traffic_history,
+    withdraw,
+)
 from headrace.endpoints.errors import EndpointNotFoundError, NoLiveDeploymentError
 from headrace.endpoints.records import revisions
 from headrace.endpoints.rollout import touch
 from headrace.registry import ModelVersion
 from headrace.serving import reconciler
+from headrace.workers import WorkerSpec
 
 from .fakes import Adder
 from .worlds import World, adder, colours, settle, ticked
@@ -245,6 +253,25 @@ def test_a_live_model_that_does_not_load_after_a_restart_is_tried_again(
     assert world.state(1) == "ready"
     world.loader.fails.clear()
     settle(second, {"blue"})
+
+
+def test_workers_that_do_not_start_with_new_settings_are_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(Adder, "kind", "worker")
+    plane = world.start()
+    world.deploy(1)
+    settle(plane, {"blue"})
+    before = plane.live.endpoint("scores").loaded["blue"]
+    calls = len(world.loader.calls)
+    world.loader.fails["m-1"] = "no memory"
+    declare(world.workspace, world.spec().model_copy(update={"workers": WorkerSpec(max=3)}))
+    eventually(lambda: ticked(plane) and len(world.loader.calls) > calls + 1)
+    assert plane.live.endpoint("scores").loaded["blue"] is before, "it answers meanwhile"
+    world.loader.fails.clear()
+    eventually(lambda: ticked(plane) and plane.live.endpoint("scores").loaded["blue"] is not before)
+    assert plane.live.endpoint("scores").problem is None
 
 
 def test_after_a_restart_the_colour_that_is_loaded_answers_for_both(world: World) -> None:

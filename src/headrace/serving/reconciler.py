@@ -311,6 +311,8 @@ class Reconciler:
         # It has answered before: the cause may pass.
         self._problems[deployment.id] = error.why or error.what
         self._models.pop(deployment.model_id, None)
+        # Its earlier workers, with the earlier settings, may be answering still.
+        self._workers.pop(deployment.id, None)
         self._not_before[deployment.id] = time.monotonic() + RETRY_SECONDS
         return True
 
