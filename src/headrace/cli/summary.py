@@ -53,13 +53,17 @@ def _show_next(story: Story) -> None:
     root = story.workspace.paths.root
     shown = root.name if root.parent == root.parent.cwd() else root
     prediction = story.traffic.last_prediction
+    # An address of another database may hold a password.
+    ours = story.workspace.store.dialect == "sqlite"
+    database = "sqlite:///.headrace/headrace.db" if ours else '"$HEADRACE_DATABASE"'
     lines = [
         f"cd {shown}",
         "headrace status",
+        f"headrace endpoints {ENDPOINT:<15}  # its rollout, decision by decision",
         "headrace run                       # does nothing: everything is fresh",
         f"headrace trace {prediction}",
         f"headrace up                        # then POST /endpoints/{ENDPOINT}/invocations",
-        "mlflow ui --backend-store-uri sqlite:///.headrace/headrace.db",
+        f"mlflow ui --backend-store-uri {database}",
         f"python -c \"import deltalake; print(deltalake.DeltaTable('warehouse/main/"
         f"{PREDICTIONS.replace('.', '/')}').to_pandas())\"",
     ]
