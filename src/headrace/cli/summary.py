@@ -59,7 +59,7 @@ def _show_next(story: Story) -> None:
     lines = [
         f"cd {shown}",
         "headrace status",
-        f"headrace endpoints {ENDPOINT:<15}  # its rollout, decision by decision",
+        f"headrace endpoints {ENDPOINT:<14}  # its rollout, decision by decision",
         "headrace run                       # does nothing: everything is fresh",
         f"headrace trace {prediction}",
         f"headrace up                        # then POST /endpoints/{ENDPOINT}/invocations",
