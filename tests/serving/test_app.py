@@ -1,96 +1,24 @@
-"""The HTTP edge in process: every refusal is a 4xx of one shape, and nothing is ever a 500."""
+"""The HTTP edge: every refusal is a 4xx of one shape, and nothing is ever a 500."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from headrace.requestlog.counts import counts_of
-from headrace.requestlog.spool import SpoolWriter, segments
-from headrace.serving.app import Limits, make_app
 from headrace.serving.live import Live
-from headrace.serving.metrics import Metrics
-from headrace.serving.service import ScoringService
-from headrace.settings import Secret
 
+from .edges import BODY, JSON, SCORES, Edge
+from .edges import edge as edge
+from .edges import make_edge as make_edge
 from .fakes import Adder, live_with
 
-SCORES = "/endpoints/scores/invocations"
-BODY = b'{"dataframe_records": [{"a": 1.5, "device": "d-1"}]}'
-TOKEN = Secret("secret")
-JSON = {"content-type": "application/json"}
-
-
-class Edge:
-    """An application with one endpoint, and a client for it."""
-
-    def __init__(self, spool: Path, limits: Limits, live: Live | None = None) -> None:
-        self.adder = Adder()
-        self.live = live or live_with({"blue": self.adder}, {"blue": 100, "green": 0})
-        self.writer = SpoolWriter(spool)
-        self.pool = self.adder.pool
-        self.metrics = Metrics(self.live)
-        service = ScoringService(
-            self.live, self.writer, self.pool, self.metrics, limits.deadline_seconds
-        )
-        self.app = make_app(self.live, service, self.metrics, lambda: TOKEN, limits)
-
-    def run(self, work: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
-        """Run requests in an event loop of their own."""
-
-        async def inner() -> Any:
-            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(
-                transport=transport,
-                base_url="http://plane",
-                headers={"authorization": "Bearer secret"},
-            ) as client:
-                return await work(client)
-
-        return asyncio.run(inner())
-
-    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request."""
-        reply: httpx.Response = self.run(lambda client: client.request(method, path, **options))
-        return reply
-
-    def score(self, body: bytes = BODY, **headers: str) -> httpx.Response:
-        """One scoring request."""
-        return self.ask("POST", SCORES, content=body, headers={**JSON, **headers})
-
-    def records(self) -> list[dict[str, Any]]:
-        """What was spooled."""
-        spool = self.writer.directory.parent
-        return [record for segment in segments(spool) for record in segment.records()]
-
-
-@pytest.fixture
-def make_edge(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
-    made: list[Edge] = []
-
-    def make(live: Live | None = None, **limits: Any) -> Edge:
-        edge = Edge(tmp_path / f"spool{len(made)}", Limits(**limits), live)
-        made.append(edge)
-        return edge
-
-    yield make
-    for edge in made:
-        edge.adder.gate.set()
-        edge.pool.close()
-        edge.writer.close()
-
-
-@pytest.fixture
-def edge(make_edge: Callable[..., Edge]) -> Edge:
-    return make_edge()
+if TYPE_CHECKING:
+    import httpx
 
 
 def assert_error(reply: httpx.Response, status: int, code: str) -> dict[str, str]:
@@ -435,60 +363,3 @@ def test_a_key_stays_with_its_colour(make_edge: Callable[..., Edge], place: str)
     found = edge.run(work)
     assert all(len(colours) == 1 for colours in found.values())
     assert {colour for colours in found.values() for colour in colours} == {"blue", "green"}
-
-
-FUZZ = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-
-@FUZZ
-@given(
-    body=st.binary(max_size=300) | st.text(max_size=100).map(str.encode),
-    content_type=st.sampled_from(["application/json", "text/csv", "text/plain", ""])
-    | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30),
-)
-def test_no_body_is_ever_a_5xx(edge: Edge, body: bytes, content_type: str) -> None:
-    reply = edge.score(body, **{"content-type": content_type})
-    assert reply.status_code < 500, reply.text
-    assert reply.headers["content-type"] == "application/json"
-
-
-@FUZZ
-@given(
-    st.dictionaries(
-        st.sampled_from(["dataframe_split", "dataframe_records", "instances", "inputs", "params"]),
-        st.recursive(
-            st.none()
-            | st.booleans()
-            | st.integers()
-            | st.floats()
-            | st.text(max_size=5)
-            | st.sampled_from(["a", "n", "columns", "data"]),
-            lambda inner: (
-                st.lists(inner, max_size=3)
-                | st.dictionaries(
-                    st.sampled_from(["a", "n", "device", "columns", "data", "index"])
-                    | st.text(max_size=3),
-                    inner,
-                    max_size=3,
-                )
-            ),
-            max_leaves=10,
-        ),
-        min_size=1,
-        max_size=2,
-    )
-)
-def test_no_document_is_ever_a_5xx(edge: Edge, document: dict[str, Any]) -> None:
-    reply = edge.score(json.dumps(document).encode())
-    assert reply.status_code < 500, reply.text
-    json.loads(reply.text, parse_constant=lambda name: pytest.fail(f"{name} in an answer"))
-
-
-@FUZZ
-@given(key=st.binary(max_size=60).filter(lambda b: not set(b) & set(b"\r\n\x00")))
-def test_no_key_is_ever_a_5xx(edge: Edge, key: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"x-headrace-key", key)]
-    reply = edge.ask("POST", SCORES, content=BODY, headers=headers)
-    assert reply.status_code == 200
