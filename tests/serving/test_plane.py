@@ -15,7 +15,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -225,22 +224,6 @@ def test_a_model_without_a_kernel_answers_from_its_worker(project: Served) -> No
 
 
 @pytest.mark.slow
-def test_a_kill_under_load_loses_no_answered_request(project: Served) -> None:
-    project.deploy("first")
-    with running_plane(project.paths) as url, Load(project.client(url)) as load:
-        for _ in range(3):
-            load.more(100)
-            kill_plane(project)
-        load.more(100)
-        answered = [identifier for identifier, *_ in load.answers]
-        wait_until_logged(project, answered, 10)
-    assert load.refused == [] or {status for status, _ in load.refused} == {503}
-    wait_until_logged(project, [identifier for identifier, *_ in load.answers])
-    served = endpoint_status(project.workspace, "scores").served
-    assert served == len(logged(project)) >= len(load.answers)
-
-
-@pytest.mark.slow
 def test_a_shift_under_load_fails_no_request_and_keeps_the_shares(project: Served) -> None:
     project.deploy("first")
     with running_plane(project.paths) as url, Load(project.client(url), clients=16) as load:
@@ -292,24 +275,6 @@ def test_a_rollout_in_steps_resumes_after_a_kill(project: Served) -> None:
         )
     greens = [s.shares["green"] for s in traffic_history(project.workspace, "scores")]
     assert greens == [0, 10, 50, 100]
-
-
-@pytest.mark.slow
-def test_a_green_that_fails_never_affects_blue(project: Served) -> None:
-    project.deploy("first")
-    with running_plane(project.paths) as url, Load(project.client(url)) as load:
-        for kind, reason in (
-            ("unloadable", "this model does not load"),
-            ("unusable", "this model does not predict"),
-        ):
-            green = project.deploy(kind)
-            eventually(partial(has_state, project.workspace, green, "failed"))
-            newest = endpoint_status(project.workspace, "scores").deployments[0]
-            assert reason in (newest.reason or "")
-            load.more(50)
-    assert load.refused == []
-    assert load.broken == 0
-    assert {version for _, version, _, _ in load.answers} == {"1"}
 
 
 def test_sigterm_drains(project: Served) -> None:

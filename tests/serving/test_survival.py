@@ -24,7 +24,7 @@ from tests.serving.underload import (
     workers,
 )
 
-from headrace.endpoints import rollback, shift
+from headrace.endpoints import endpoint_status, rollback, shift
 from headrace.serving import running_plane
 from headrace.workers import WorkerSpec
 
@@ -91,6 +91,7 @@ def test_a_killed_plane_loses_only_what_it_was_answering(project: Served, kind: 
     assert len(failed) <= 32
     assert_answers_are_right(load)
     assert_logged_once(project, load, unanswered=len(failed))
+    assert endpoint_status(project.workspace, "scores").served == len(logged(project))
 
 
 def test_a_drain_answers_all_that_was_accepted(project: Served) -> None:

@@ -13,7 +13,7 @@ from tests.serving.underload import (
     version_of,
 )
 
-from headrace.endpoints import EndpointSpec, decisions
+from headrace.endpoints import EndpointSpec, decisions, endpoint_status
 from headrace.serving import running_plane
 
 if TYPE_CHECKING:
@@ -95,13 +95,23 @@ def test_a_bad_green_is_rolled_back(
     assert_logged_once(project, load)
 
 
-@pytest.mark.parametrize("kind", ["unloadable", "unusable"])
-def test_a_green_that_crashes_on_start_never_takes_traffic(project: Served, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("unloadable", "this model does not load"),
+        ("unusable", "this model does not predict"),
+    ],
+)
+def test_a_green_that_crashes_on_start_never_takes_traffic(
+    project: Served, kind: str, reason: str
+) -> None:
     project.deploy("first")
     with running_plane(project.paths) as url, asked(project, url) as load:
         load.more(20)
         green = project.deploy(kind, endpoint(steps=[10, 100], every="1s"))
         eventually(lambda: has_state(project.workspace, green, "failed"), 60)
+        newest = endpoint_status(project.workspace, "scores").deployments[0]
+        assert reason in (newest.reason or "")
         load.more(50)
     assert load.failed() == []
     assert {version_of(sent) for sent in load.answered()} == {"1"}
