@@ -172,11 +172,19 @@ def test_what_is_not_sampled_is_counted_alone(shipper: Shipper, paths: Paths) ->
     assert not lakehouse.exists(shipper.catalog.location_for("ops.scores_requests"))
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        served(2) | {"rows": [{"id": "pred_2", "key": "k", "score": "a secret"}]},
+        served(2) | {"endpoint": 7},
+        served(2) | {"rows": None},
+        {"kind": "served"},
+    ],
+    ids=["a score of text", "a number for a name", "no rows", "no endpoint"],
+)
 def test_a_record_that_makes_no_row_holds_up_no_other(
-    shipper: Shipper, paths: Paths, caplog: pytest.LogCaptureFixture
+    shipper: Shipper, paths: Paths, caplog: pytest.LogCaptureFixture, odd: dict[str, Any]
 ) -> None:
-    odd = served(2)
-    odd["rows"][0]["score"] = "a secret"
     with SpoolWriter(paths.spool) as writer:
         for record in (served(1), odd, served(3)):
             writer.append(record)

@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 #: Segments of at most so many bytes together become one commit.
 GROUP_BYTES: Final = 16 * 1024 * 1024
 
+#: What a record raises that this version of Headrace cannot read.
+_UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+
 
 @dataclass(frozen=True)
 class _Group:
@@ -113,7 +116,7 @@ class Shipper:
                 except (HeadraceError, SQLAlchemyError, OSError) as error:
                     log.warning("%s stays in the spool: %s", group.segments[0].path, error)
                     break
-                except (LookupError, TypeError, ValueError) as error:
+                except _UNREADABLE as error:
                     self._set_aside(group, error)
                     break
                 shipped += len(group.segments)
@@ -226,7 +229,9 @@ class Shipper:
                 request_rows(record for record in records if record["kind"] == "served")
                 truth_rows(record for record in records if record["kind"] == "truth")
                 counts_of(records)
-            except (LookupError, TypeError, ValueError) as problem:
+                for record in records:
+                    TableName.parse(request_table(record["endpoint"]))
+            except _UNREADABLE as problem:
                 aside = self.spool / f"unreadable_{segment.writer}_{segment.path.name}"
                 segment.path.rename(aside)
                 # Not its text, which may hold values of a request.
