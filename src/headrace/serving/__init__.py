@@ -8,6 +8,5 @@
 
 from __future__ import annotations
 
-from headrace.serving.plane import serve as serve
 from headrace.serving.supervisor import running_plane as running_plane
 from headrace.serving.supervisor import supervise as supervise

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any, Final
 
 from headrace.clock import iso, now
-from headrace.endpoints.address import PlaneInfo, bind, url_of, write_plane
+from headrace.endpoints.address import PlaneInfo, url_of, write_plane
 from headrace.errors import HeadraceError
 from headrace.requestlog.process import left_in
 from headrace.requestlog.spool import SpoolWriter, keep_rotating
@@ -118,6 +118,8 @@ class Plane:
             await asyncio.sleep(0.02)
         await self._server.serve(sockets=[self.listener])
         self._stop.set()
+        # Its last round may let go of workers, which end in this loop.
+        await asyncio.to_thread(threads[0].join, DRAIN_SECONDS)
         await self.loader.close()
 
     def _gauges(self) -> dict[str, tuple[str, Callable[[], float]]]:
@@ -268,13 +270,3 @@ def _token(paths: Paths, current: Secret | None = None) -> Secret:
             raise TokenUnreadableError(paths.token_file, "it is empty")
         return current
     return token
-
-
-def serve(paths: Paths, host: str, port: int) -> int:
-    """Run a scoring plane in this process until a signal ends it; the exit status.
-
-    Raises:
-        PortInUseError: another process listens there.
-    """
-    paths.make()
-    return Plane(paths, bind(host, port)).run()
