@@ -344,10 +344,11 @@ def test_a_database_that_is_too_new_ends_the_start_with_the_reason(project: Serv
     ("spoil", "reason"),
     [
         (lambda paths: paths.token_file.write_text(""), "token cannot be read"),
+        (lambda paths: paths.token_file.write_bytes(b"\xff"), "it is no text"),
         (lambda paths: (paths.spool.rmdir(), paths.spool.write_text("")), "spool"),
         (lambda paths: os.environ.update(HEADRACE_LOG="warnin"), 'did you mean "warning"?'),
     ],
-    ids=["token", "spool", "log"],
+    ids=["token", "token of bytes", "spool", "log"],
 )
 def test_a_start_that_cannot_work_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, reason: str

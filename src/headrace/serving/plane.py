@@ -260,9 +260,10 @@ def _token(paths: Paths, current: Secret | None = None) -> Secret:
     """The token in the file; the current one while the file is empty or cannot be read."""
     try:
         token = read_token(paths)
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         if current is None:
-            raise TokenUnreadableError(paths.token_file, error.strerror or str(error)) from error
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise TokenUnreadableError(paths.token_file, why) from error
         return current
     if not token.reveal():
         # Someone is writing it. An empty token would let everybody in.
