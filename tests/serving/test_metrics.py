@@ -87,7 +87,7 @@ def test_each_metric_is_documented(metrics: Metrics) -> None:
     metrics.refused("scores", "", 400, "invalid_input")
     names = {name for name, *_ in samples(metrics)}
     names = {re.sub("_(bucket|count|sum|created)$", "", name) for name in names}
-    # A rollout is of the reconciler's making.
-    names.add("headrace_rollout_step")
+    # Of the reconciler's and the mirror's making.
+    names |= {"headrace_rollout_step", "headrace_mirrored_requests_total"}
     documented = set(re.findall(r"`(headrace_[a-z_]+)`", PAGE))
     assert names == documented
