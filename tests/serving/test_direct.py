@@ -312,6 +312,20 @@ def test_one_bad_request_harms_no_other_that_came_with_it(
     assert kinds == ["failed", "failed", "served", "served", "served"]
 
 
+def test_a_defect_is_met_by_its_own_request_alone(
+    make_server: Callable[[bool], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server(True)
+
+    def broken(several: Sequence[Inputs]) -> list[Answers] | None:
+        raise MemoryError
+
+    monkeypatch.setattr(server.scorer, "predict_together", broken)
+    monkeypatch.setattr(server.metrics, "answered", broken)
+    assert predictions(server.talk_at_once(of(1), of(2), of(3))) == [[1.0], [2.0], [3.0]]
+    assert [record["kind"] for record in server.records()] == ["served"] * 3
+
+
 def test_a_log_that_takes_nothing_fails_all_that_came_together(
     make_server: Callable[[bool], Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:

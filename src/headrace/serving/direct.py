@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from headrace.errors import HeadraceError
     from headrace.serving.edge import Guard
     from headrace.serving.service import ScoringService
+
+log = logging.getLogger(__name__)
 
 #: Larger bodies go through the application.
 DIRECT_BYTES: Final = 8 * 1024
@@ -106,10 +109,14 @@ class Direct:
             admitted.append((target.path, respond))
         results = self.service.answer_together(requests)
         for (path, respond), result in zip(admitted, results, strict=True):
-            if isinstance(result, Answer):
-                respond(_response(result))
-            else:
-                respond(None if result is None else _error(path, result))
+            try:
+                if isinstance(result, Answer):
+                    respond(_response(result))
+                else:
+                    respond(None if result is None else _error(path, result))
+            except Exception:
+                # One connection's trouble must not keep the answers from the others.
+                log.exception("an answer to %s was not sent", path)
 
     def _target(self, url: bytes) -> Target | None:
         # Of a path that is spelled plainly; the application reads all others.

@@ -181,9 +181,7 @@ class ScoringService:
                 groups.setdefault(work.deployment, []).append((at, work))
         scored: list[tuple[int, _Work, Answers]] = []
         for deployment, group in groups.items():
-            together = None
-            if len(group) > 1:
-                together = deployment.scorer.predict_together([work.inputs for _, work in group])
+            together = _together(deployment, [work.inputs for _, work in group])
             for place, (at, work) in enumerate(group):
                 with _Refusing(self, work.request, results, at, deployment):
                     answers = (
@@ -218,7 +216,11 @@ class ScoringService:
         logged = time.monotonic()
         for at, work, answers, one in written:
             results[at] = one.answer(work, logged)
-            self._answered(work, answers)
+            try:
+                self._answered(work, answers)
+            except Exception:
+                # It is answered and logged; the others that came with it are to be as well.
+                log.exception("a request to score %s was not counted", work.request.endpoint)
 
     async def _score(self, work: _Work, deadline: float) -> Answer:
         deployment, inputs = work.deployment, work.inputs
@@ -321,6 +323,18 @@ class ScoringService:
             log.warning("a refused request was not counted: %s", problem)
 
 
+def _together(deployment: LiveDeployment, several: list[Inputs]) -> list[Answers] | None:
+    """Answers of one call for all of them; ``None``: each is to be asked for by itself."""
+    if len(several) == 1:
+        return None
+    try:
+        return deployment.scorer.predict_together(several)
+    except Exception:
+        # Whatever the model met, the request that caused it is told when it is asked for alone.
+        log.exception("%s failed for %d requests", deployment.record.model, len(several))
+        return None
+
+
 class _Refusing:  # a context manager, and a cheap one
     """Errors inside become the result of one request alone, and are counted."""
 
@@ -349,7 +363,9 @@ class _Refusing:  # a context manager, and a cheap one
         elif isinstance(error, Exception):
             # A defect of ours: the log gets its trace, the client neither that nor its words.
             log.error("a request to score %s met a defect", endpoint, exc_info=error)
-            self._results[self._at] = InternalError(type(error).__name__)
+            defect = InternalError(type(error).__name__)
+            self._service.refused(endpoint, defect, self._deployment)
+            self._results[self._at] = defect
         return isinstance(error, Exception)
 
 
