@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.errors import HeadraceError
+from headrace.workers.errors import ModelFailedError, WorkerDeadlineError, WorkersBusyError
 
 
 class PlaneFailedError(HeadraceError):
@@ -52,19 +53,11 @@ class UnauthorizedError(HeadraceError):
         )
 
 
-class PredictionFailedError(HeadraceError):
-    """The model raised an error on input that fits its signature."""
-
-    code = "prediction_failed"
+class PredictionFailedError(ModelFailedError):
+    """A kernel raised an error on input that fits its signature, or returned no predictions."""
 
     def __init__(self, model: str, why: str) -> None:
-        self.model = model
-        super().__init__(
-            "The model could not score this input.",
-            where=model,
-            why=why,
-            next="compare the values with the model's training data",
-        )
+        super().__init__(model, why.partition(":")[0], why)
 
 
 class VersionNotLiveError(HeadraceError):
@@ -125,29 +118,24 @@ class SlowRequestError(HeadraceError):
         super().__init__(f"The body of the request did not arrive within {seconds:g} s.")
 
 
-class DeadlineExceededError(HeadraceError):
-    """The answer was not there in time."""
-
-    code = "deadline_exceeded"
-    status = 504
+class DeadlineExceededError(WorkerDeadlineError):
+    """The answer of a kernel was not there in time."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(
+        HeadraceError.__init__(
+            self,
             f"The prediction took longer than {seconds:g} s.",
             next="send fewer rows in one request, or score the table in batch: headrace score",
         )
 
 
-class OverloadedError(HeadraceError):
-    """More requests wait than can be answered before their deadline."""
-
-    code = "overloaded"
-    status = 429
-    retry_after = 1
+class OverloadedError(WorkersBusyError):
+    """More requests wait in the plane itself than can be answered before their deadline."""
 
     def __init__(self, waiting: int) -> None:
-        self.waiting = waiting
-        super().__init__(
+        self.waiting, self.retry_after = waiting, 1
+        HeadraceError.__init__(
+            self,
             "The scoring plane is overloaded.",
             why=f"{waiting} requests wait already",
             next="try again after the time in the Retry-After header",
