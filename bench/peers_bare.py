@@ -4,7 +4,9 @@ uvicorn peers_bare:app, with KERNEL naming the graph.
 """
 
 import io
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -17,10 +19,12 @@ _session = onnxruntime.InferenceSession(os.environ["KERNEL"], _options)
 _input = _session.get_inputs()[0]
 _outputs = [_session.get_outputs()[-1].name]
 _dtype = {"tensor(double)": np.float64, "tensor(float)": np.float32}[_input.type]
+_link = json.loads(Path(os.environ["KERNEL"]).with_name("kernel.json").read_text())["link"]
 
 
 def _score(matrix):
-    return _session.run(_outputs, {_input.name: matrix})[0][:, -1]
+    found = _session.run(_outputs, {_input.name: matrix})[0][:, -1]
+    return 1.0 / (1.0 + np.exp(-found)) if _link == "sigmoid" else found
 
 
 def _json(body):
