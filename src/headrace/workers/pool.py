@@ -9,6 +9,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -361,11 +362,9 @@ class WorkerPool:
     async def _keep(self) -> None:
         """Keep as many workers as are wanted, until cancelled."""
         while True:
-            try:
+            with suppress(TimeoutError):  # it looks each so often in any case
                 async with asyncio.timeout(_TICK):
                     await self._nudge.wait()
-            except TimeoutError:
-                pass
             self._nudge.clear()
             self._tick(self._loop.time())
 
