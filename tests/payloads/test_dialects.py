@@ -204,10 +204,10 @@ def test_other_media_are_refused_in_each_protocol(protocol: str, headers: dict[s
 @pytest.mark.parametrize("protocol", DIALECTS)
 @given(body=st.binary(max_size=120))
 def test_any_bytes_are_read_or_refused(protocol: str, body: bytes) -> None:
-    medias = ["application/json"]
+    kinds = ["application/json"]
     if protocol == "invocations":
-        medias += ["application/vnd.apache.arrow.stream", "application/x-parquet", "text/csv"]
-    for media in medias:
+        kinds += ["application/vnd.apache.arrow.stream", "application/x-parquet", "text/csv"]
+    for media in kinds:
         try:
             Wire(protocol, body, {"content-type": media}).typed()
         except HeadraceError as error:
