@@ -74,6 +74,7 @@ def test_uv_ends_with_the_process_that_called_it() -> None:
         (child,) = called()
         parent.kill()
     wait_for(lambda: not command(child))
+    assert not command(child)
 
 
 def command(pid: str) -> str:

@@ -129,13 +129,16 @@ def test_the_made_up_example_fits_its_schema(signature: Signature) -> None:
 )
 def test_the_answer_fits_its_schema(signature: Signature, prediction: Any) -> None:
     answer = {"predictions": [prediction], "prediction_ids": ["pred_1"]}
-    validator(signature, "Predictions").validate(answer)
+    assert validator(signature, "Predictions").is_valid(answer)
 
 
 def test_errors_fit_their_schemas() -> None:
     error = InvalidInputError("'x' is no number", column="d", row=3)
-    validator(FULL, "Error").validate(json.loads(DIALECTS["invocations"].refuse(error)))
-    validator(FULL, "ProtocolError").validate(json.loads(DIALECTS["infer"].refuse(error)))
+    plain, protocol = (
+        json.loads(DIALECTS[name].refuse(error)) for name in ("invocations", "infer")
+    )
+    assert validator(FULL, "Error").is_valid(plain)
+    assert validator(FULL, "ProtocolError").is_valid(protocol)
 
 
 def test_each_route_needs_the_token_and_tells_its_errors() -> None:
