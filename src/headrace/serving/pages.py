@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import HeadraceError
 from headrace.payloads.dialects import refusal
 from headrace.serving.errors import HttpError, InternalError
-from headrace.serving.protocols import protocol_routes
+from headrace.serving.protocols import json_response, protocol_routes
 from headrace.serving.wire import error_headers
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ class _Pages:
         self._metrics = metrics
 
     async def alive(self, _: Request) -> Response:
-        return _json({"status": "alive"})
+        return json_response({"status": "alive"})
 
     async def ready(self, _: Request) -> Response:
         if self.live.draining:
-            return _json({"status": "draining"}, 503)
+            return json_response({"status": "draining"}, 503)
         if self.live.ready:
-            return _json({"status": "ready"})
-        return _json({"status": "starting"}, 503)
+            return json_response({"status": "ready"})
+        return json_response({"status": "starting"}, 503)
 
     async def metrics(self, _: Request) -> Response:
         from starlette.responses import Response
@@ -74,10 +74,10 @@ class _Pages:
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def list(self, _: Request) -> Response:
-        return _json({"endpoints": [_describe(e) for e in self.live.endpoints.values()]})
+        return json_response({"endpoints": [_describe(e) for e in self.live.endpoints.values()]})
 
     async def describe(self, request: Request) -> Response:
-        return _json(_describe(self.live.endpoint(request.path_params["name"])))
+        return json_response(_describe(self.live.endpoint(request.path_params["name"])))
 
 
 def _describe(endpoint: LiveEndpoint) -> dict[str, Any]:
@@ -107,12 +107,6 @@ def _describe(endpoint: LiveEndpoint) -> dict[str, Any]:
         "traffic": shares,
         "deployments": deployments,
     }
-
-
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(body, status_code=status)
 
 
 def _error(request: Request, error: HeadraceError) -> Response:

@@ -42,31 +42,31 @@ class _Protocols:
         self.live = live
 
     async def server(self, _: Request) -> Response:
-        return _json(server_metadata(__version__))
+        return json_response(server_metadata(__version__))
 
     async def alive(self, _: Request) -> Response:
-        return _json({"live": True})
+        return json_response({"live": True})
 
     async def ready(self, _: Request) -> Response:
         ready = self.live.ready and not self.live.draining
-        return _json({"ready": ready}, 200 if ready else 503)
+        return json_response({"ready": ready}, 200 if ready else 503)
 
     async def model(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         signature = self._deployment(request).scorer.signature
         loaded = self.live.endpoint(name).loaded.values()
         versions = sorted(deployment.record.model_version for deployment in loaded)
-        return _json(model_metadata(name, versions, signature))
+        return json_response(model_metadata(name, versions, signature))
 
     async def model_ready(self, request: Request) -> Response:
         self._deployment(request)
-        return _json({"name": request.path_params["name"], "ready": True})
+        return json_response({"name": request.path_params["name"], "ready": True})
 
     async def openapi(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         deployment = self.live.endpoint(name).current()
         record = deployment.record
-        return _json(
+        return json_response(
             openapi.document(
                 name,
                 deployment.scorer.signature,
@@ -87,7 +87,8 @@ class _Protocols:
         return endpoint.of_version(int(version))
 
 
-def _json(body: dict[str, Any], status: int = 200) -> Response:
+def json_response(body: dict[str, Any], status: int = 200) -> Response:
+    """A body of JSON."""
     from starlette.responses import JSONResponse
 
     return JSONResponse(body, status_code=status)
