@@ -271,7 +271,9 @@ class WorkerPool:
         self._pace.predicted(now - worker.sent, sum(request.rows for request in batch))
         self._backoff.worked(worker.opened)
         worker.idle_since = now
-        self._idle.append(worker)
+        # Now, so that a request that comes next does not pay for what this one left behind.
+        if not self._over_memory(worker):
+            self._idle.append(worker)
         if result is None:
             self._failed(batch, str(header.get("error")), str(header.get("reason")))
         else:
@@ -370,13 +372,8 @@ class WorkerPool:
 
     def _tick(self, now: float) -> None:
         for worker in list(self._workers):
-            resident = worker.resident()
-            if resident > self.spec.memory:
-                if worker in self._idle:
-                    self._idle.remove(worker)  # a request that comes now is not for it
-                worker.kill(
-                    f"it took {resident >> 20} MiB of memory, of {self.spec.memory >> 20} allowed"
-                )
+            if self._over_memory(worker) and worker in self._idle:
+                self._idle.remove(worker)  # a request that comes now is not for it
         oldest = self._queue.oldest()
         age = now - oldest.arrived if oldest else 0.0
         wanted = self._scaling.wanted(
@@ -387,6 +384,14 @@ class WorkerPool:
             self._spawn(self._replace())
         elif have > wanted:
             self._retire(now)
+
+    def _over_memory(self, worker: Worker) -> bool:
+        """End a worker that takes more memory than it may."""
+        resident = worker.resident()
+        if resident <= self.spec.memory:
+            return False
+        worker.kill(f"it took {resident >> 20} MiB of memory, of {self.spec.memory >> 20} allowed")
+        return True
 
     async def _replace(self) -> None:
         try:
