@@ -14,7 +14,7 @@ from headrace.cli import COMMANDS, cli
 from headrace.endpoints.spec import EndpointSpec, RollbackRules, Rollout
 from headrace.pipeline.spec import Expectations
 from headrace.project.config import ModelEntry, PredictionEntry, Project
-from headrace.promotion.spec import GateSpec
+from headrace.gate.spec import GateSpec
 from headrace.requestlog.policy import LogPolicy
 from headrace.settings import SETTINGS
 from headrace.tracking.spec import Holdout

@@ -68,6 +68,7 @@ SETTINGS: Final = {
             "",
             "Bearer token for a scoring plane asked by its address; else the project's.",
         ),
+        Setting("HEADRACE_USER", "", "Who acts; else the name of the operating system's user."),
         Setting("HEADRACE_LOG", "warning", "Level of the log on standard error."),
         Setting("HEADRACE_LOG_FORMAT", "text", "Lines of the log: text, or json."),
     )

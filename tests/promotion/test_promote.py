@@ -14,10 +14,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from tests.modelling import ModelProject, feature_rows
 
+from headrace.gate.verdict import Difference
 from headrace.ids import new_id
 from headrace.promotion import ChampionChangedError, Verdict, last_verdict, promote
 from headrace.promotion.store import alias_moves, verdicts
-from headrace.promotion.verdict import Difference
 from headrace.registry import champion
 
 if TYPE_CHECKING:

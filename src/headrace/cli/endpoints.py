@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace.cli.options import debug_option, json_option
 from headrace.errors import HeadraceError
+from headrace.identity import principal
 
 if TYPE_CHECKING:
     from headrace.endpoints import Decision, DeploymentStatus, EndpointStatus
@@ -104,7 +104,7 @@ def pause(name: str, as_json: bool) -> None:
     from headrace.workspace import open_workspace
 
     workspace = open_workspace()
-    deployment = hold(workspace, name, by=_who())
+    deployment = hold(workspace, name, by=principal())
     _told(workspace, name, as_json, f"the rollout of {deployment.model} is paused")
 
 
@@ -118,7 +118,7 @@ def resume(name: str, as_json: bool) -> None:
     from headrace.workspace import open_workspace
 
     workspace = open_workspace()
-    deployment = go_on(workspace, name, by=_who())
+    deployment = go_on(workspace, name, by=principal())
     _told(workspace, name, as_json, f"the rollout of {deployment.model} goes on")
 
 
@@ -132,7 +132,7 @@ def rollback(name: str, as_json: bool) -> None:
     from headrace.workspace import open_workspace
 
     workspace = open_workspace()
-    deployment = go_back(workspace, name, by=_who())
+    deployment = go_back(workspace, name, by=principal())
     _told(workspace, name, as_json, f"{deployment.colour} answers with {deployment.model}")
 
 
@@ -151,16 +151,9 @@ def shift(name: str, shares: tuple[str, ...], as_json: bool) -> None:
 
     wanted = _shares(shares)
     workspace = open_workspace()
-    split(workspace, name, wanted, by=_who())
+    split(workspace, name, wanted, by=principal())
     text = ", ".join(f"{colour} {share} %" for colour, share in wanted.items())
     _told(workspace, name, as_json, text)
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "somebody"  # a container may run as a user without a name
 
 
 def _told(workspace: Workspace, name: str, as_json: bool, text: str) -> None:

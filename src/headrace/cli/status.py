@@ -106,7 +106,7 @@ def _version(number: int | None) -> str:
 
 
 def _why(verdict: Verdict) -> str:
-    from headrace.promotion.verdict import gain_text
+    from headrace.gate.verdict import gain_text
 
     if verdict.reasons:
         return "; ".join(verdict.reasons)

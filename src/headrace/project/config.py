@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from headrace.catalog import TableName
 from headrace.endpoints.spec import EndpointSpec
 from headrace.errors import HeadraceError, did_you_mean
+from headrace.gate.spec import GateSpec
 from headrace.pipeline.spec import Expectations
 from headrace.project.yaml_lines import LinedYaml, Location, load
-from headrace.promotion.spec import GateSpec
 from headrace.registry.reference import PinnedModel
 from headrace.scoring.spec import PredictionSpec
 from headrace.settings import InvalidSettingError, Paths, setting

@@ -8,16 +8,16 @@
 
 from __future__ import annotations
 
+from headrace.gate.spec import GateSpec as GateSpec
+from headrace.gate.verdict import Verdict as Verdict
 from headrace.promotion.build import BuildResult as BuildResult
 from headrace.promotion.build import build as build
 from headrace.promotion.build import build_freshness as build_freshness
 from headrace.promotion.errors import ChampionChangedError as ChampionChangedError
 from headrace.promotion.errors import GateError as GateError
-from headrace.promotion.gate import judge as judge
+from headrace.promotion.judge import judge as judge
 from headrace.promotion.promote import last_verdict as last_verdict
 from headrace.promotion.promote import promote as promote
-from headrace.promotion.spec import GateSpec as GateSpec
-from headrace.promotion.verdict import Verdict as Verdict
 
 __all__ = [
     "BuildResult",

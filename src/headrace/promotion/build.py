@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 from headrace.crash import crash_point
 from headrace.freshness import Freshness
 from headrace.promotion.errors import ChampionChangedError
-from headrace.promotion.gate import judge
+from headrace.promotion.judge import judge
 from headrace.promotion.promote import last_verdict, promote
 from headrace.registry import PRODUCTION, ModelVersion, champion, register, version_of_run
 from headrace.tracking import TrainedModel, last_trained, train, training_freshness
 from headrace.tracking import store as trainings
 
 if TYPE_CHECKING:
-    from headrace.promotion.spec import GateSpec
-    from headrace.promotion.verdict import Verdict
+    from headrace.gate.spec import GateSpec
+    from headrace.gate.verdict import Verdict
     from headrace.tracking import TrainingSpec
     from headrace.workspace import Workspace
 

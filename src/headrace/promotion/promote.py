@@ -8,10 +8,10 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headrace import clock
+from headrace.gate.verdict import Verdict
 from headrace.ids import new_id
 from headrace.promotion.errors import ChampionChangedError
 from headrace.promotion.store import alias_moves, verdicts
-from headrace.promotion.verdict import Verdict
 from headrace.registry.versions import PRODUCTION, SCOPE, alias_version, aliases, version_tags
 
 if TYPE_CHECKING:

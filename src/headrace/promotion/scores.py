@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace import lakehouse
+from headrace.gate.metrics import Outcome, Task
 from headrace.promotion.errors import (
     ModelInputError,
     ModelNotLoadableError,
     NoHoldoutError,
     NoSignatureError,
 )
-from headrace.promotion.metrics import Outcome, Task
 from headrace.tracking import load_holdout, load_model
 from headrace.tracking.data import frame_for
 from headrace.tracking.evaluation import predicted, scores

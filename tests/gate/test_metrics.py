@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from headrace.promotion.metrics import METRICS, Outcome
-from headrace.promotion.statistics import groups_as_units, rows_as_units
+from headrace.gate.metrics import METRICS, Outcome
+from headrace.gate.statistics import groups_as_units, rows_as_units
 
 RECIPES: dict[str, Any] = {
     "average_precision": lambda o: reference.average_precision_score(o.truth, o.score),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.promotion.metrics import Metric, Outcome, Units
+from headrace.gate.metrics import Metric, Outcome, Units
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from headrace.promotion.metrics import METRICS, Outcome
-from headrace.promotion.statistics import (
+from headrace.gate.metrics import METRICS, Outcome
+from headrace.gate.statistics import (
     compare,
     counts,
     fewest_units,
@@ -128,7 +128,7 @@ def test_dense_and_gathered_groups_agree(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     units = groups_as_units(rng.integers(0, 20, 400))
     dense = compare(METRICS["average_precision"], one, other, units, resamples=60)
-    monkeypatch.setattr("headrace.promotion.metrics._DENSE", 0)
+    monkeypatch.setattr("headrace.gate.metrics._DENSE", 0)
     gathered = compare(METRICS["average_precision"], one, other, units, resamples=60)
     assert dense.interval.low == pytest.approx(gathered.interval.low)
     assert dense.interval.high == pytest.approx(gathered.interval.high)

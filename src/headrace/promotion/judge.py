@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace import clock
-from headrace.ids import new_id
-from headrace.promotion.errors import MetricTaskError, MetricUndefinedError, TooManySlicesError
-from headrace.promotion.metrics import METRICS, Outcome, Task, Units
-from headrace.promotion.scores import column_values, contender, frozen_rows, outcome, task_of
-from headrace.promotion.statistics import (
+from headrace.gate import rule
+from headrace.gate.metrics import METRICS, Outcome, Task, Units
+from headrace.gate.statistics import (
     Comparison,
     compare,
     fewest_units,
@@ -20,11 +18,14 @@ from headrace.promotion.statistics import (
     rows_as_units,
     support,
 )
-from headrace.promotion.verdict import Bound, Difference, SliceReport, Verdict, gain_text
+from headrace.gate.verdict import Bound, Difference, SliceReport, Verdict
+from headrace.ids import new_id
+from headrace.promotion.errors import MetricTaskError, MetricUndefinedError, TooManySlicesError
+from headrace.promotion.scores import column_values, contender, frozen_rows, outcome, task_of
 from headrace.tracking.errors import HoldoutOneClassError
 
 if TYPE_CHECKING:
-    from headrace.promotion.spec import GateSpec
+    from headrace.gate.spec import GateSpec
     from headrace.registry import ModelVersion
     from headrace.tracking import TrainingSpec
     from headrace.tracking.holdout import HoldoutRows
@@ -78,12 +79,13 @@ def judge(
     parts = list(_slices(training, gate, held))
     reports = tuple(_report(gate, part, outcomes, task) for part in parts)
     bounds = tuple(_bounds(training, gate, candidate, outcomes[0], parts, reports))
-    reasons = (*_reasons(gate, measured, champion, difference, bounds), *thin)
+    number = None if champion is None else champion.version
+    reasons = (*rule.reasons(gate, measured, number, difference, bounds), *thin)
     return Verdict(
         id=new_id("verdict"),
         model=training.name,
         version=candidate.version,
-        champion=None if champion is None else champion.version,
+        champion=number,
         promoted=not reasons,
         reasons=reasons,
         metric=gate.metric,
@@ -208,7 +210,7 @@ def _bounds(
         value = METRICS[name].value(found)
         if math.isnan(value):
             raise MetricUndefinedError(training.name, str(candidate), name)
-        met = _meets(name, value, bound)
+        met = rule.meets(name, value, bound)
         yield Bound(metric=name, bound=bound, value=value, met=met, rows=len(found.truth))
     for part, report in zip(parts, reports, strict=True):
         if not report.judged:
@@ -221,32 +223,8 @@ def _bounds(
                 metric=name,
                 bound=bound,
                 value=value,
-                met=_meets(name, value, bound),
+                met=rule.meets(name, value, bound),
                 rows=report.rows,
                 column=part.column,
                 slice=part.value,
             )
-
-
-def _meets(name: str, value: float, bound: float) -> bool:
-    return value >= bound if METRICS[name].greater_is_better else value <= bound
-
-
-def _reasons(
-    gate: GateSpec,
-    measured: float,
-    champion: ModelVersion | None,
-    difference: Difference | None,
-    bounds: tuple[Bound, ...],
-) -> Iterator[str]:
-    if difference is not None and champion is not None and not difference.low > gate.min_gain:
-        wanted = f"by more than {gate.min_gain:g}" if gate.min_gain else "with certainty"
-        yield (
-            f"{gate.metric} {measured:.4g} is not better {wanted} than version "
-            f"{champion.version}'s {difference.champion:.4g}: gain {gain_text(difference)}"
-        )
-    for bound in bounds:
-        if not bound.met:
-            side = "below" if METRICS[bound.metric].greater_is_better else "above"
-            where = "" if bound.column is None else f" where {bound.column} = {bound.slice}"
-            yield f"{bound.metric} {bound.value:.4g}{where} is {side} {bound.bound:g}"

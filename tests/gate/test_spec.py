@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from headrace.promotion import GateSpec
+from headrace.gate import GateSpec
 
 
 @pytest.mark.parametrize(

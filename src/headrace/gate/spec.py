@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from headrace.errors import did_you_mean
-from headrace.promotion.metrics import METRICS
+from headrace.gate.metrics import METRICS
 
 
 def _known(name: str) -> str:
