@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from headrace.gate.exact import fewest_units
 from headrace.gate.metrics import METRICS, Outcome
 from headrace.gate.statistics import (
     compare,
     counts,
-    fewest_units,
     groups_as_units,
     percentile_interval,
     rows_as_units,

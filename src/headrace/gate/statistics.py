@@ -5,14 +5,14 @@ Pure functions of arrays; nothing here knows Spark, MLflow or a database.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.gate.metrics import Metric, Outcome, Units
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -111,16 +111,6 @@ def percentile_interval(values: NDArray[np.float64], confidence: float) -> Inter
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(float(low), float(high), confidence, len(defined))
-
-
-def fewest_units(confidence: float) -> int:
-    """The number of units below which no gain can be certain at a two-sided level.
-
-    A model that is no better is ahead on all of n units with a chance of 2^-n, and then the
-    whole percentile interval lies above zero; of one unit it has no width at all. From here on
-    that chance is at most the tail of the interval, (1 - confidence) / 2 (the sign test).
-    """
-    return math.ceil(math.log2(2 / (1 - confidence)))
 
 
 def support(units: Units, truth: NDArray[np.float64] | None = None) -> int:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace import clock
 from headrace.gate import rule
+from headrace.gate.conditions import enough, meets
+from headrace.gate.findings import Bound, Difference, Findings, LeakCheck, LeakName, SliceReport
 from headrace.gate.metrics import METRICS, Outcome, Task, Units
 from headrace.gate.statistics import (
     Comparison,
     compare,
-    fewest_units,
     groups_as_units,
     rows_as_units,
     support,
 )
-from headrace.gate.verdict import Bound, Difference, SliceReport, Verdict
-from headrace.ids import new_id
 from headrace.promotion.errors import MetricTaskError, MetricUndefinedError, TooManySlicesError
 from headrace.promotion.scores import column_values, contender, frozen_rows, outcome, task_of
 from headrace.tracking.errors import HoldoutOneClassError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headrace.gate.spec import GateSpec
+    from headrace.gate.verdict import Verdict
     from headrace.registry import ModelVersion
     from headrace.tracking import TrainingSpec
     from headrace.tracking.holdout import HoldoutRows
@@ -71,32 +71,34 @@ def judge(
     measured = METRICS[gate.metric].value(outcomes[0])
     if math.isnan(measured):
         raise MetricUndefinedError(training.name, str(candidate), gate.metric)
-    difference, thin = None, []
+    difference = None
     if champion is not None:
         units = _units(training, held)
-        difference = _difference(training, gate, champion, units, outcomes)
-        thin = list(_thin(training, gate, units, outcomes[0], task))
+        difference = _difference(training, gate, champion, units, outcomes, task)
     parts = list(_slices(training, gate, held))
     reports = tuple(_report(gate, part, outcomes, task) for part in parts)
-    bounds = tuple(_bounds(training, gate, candidate, outcomes[0], parts, reports))
-    number = None if champion is None else champion.version
-    reasons = (*rule.reasons(gate, measured, number, difference, bounds), *thin)
-    return Verdict(
-        id=new_id("verdict"),
-        model=training.name,
-        version=candidate.version,
-        champion=number,
-        promoted=not reasons,
-        reasons=reasons,
+    found = Findings(
+        task=task,
+        champion=None if champion is None else champion.version,
         metric=gate.metric,
         candidate=measured,
         difference=difference,
-        bounds=bounds,
+        bounds=tuple(_bounds(training, gate, candidate, outcomes[0], parts, reports)),
         slices=reports,
+        leaks=_leaks(),
         rows=len(held.y),
         holdout_digest=held.record.digest,
-        gate_digest=gate.digest,
-        judged_at=clock.now(),
+    )
+    return rule.decide(gate, found, model=training.name, version=candidate.version)
+
+
+def _leaks() -> tuple[LeakCheck, ...]:
+    names: tuple[LeakName, ...] = ("rows", "groups", "label", "times", "horizon")
+    return tuple(
+        LeakCheck(
+            check=name, columns=(), measure="", value=None, rows=0, of=0, note="not looked at"
+        )
+        for name in names
     )
 
 
@@ -119,27 +121,13 @@ def _units(training: TrainingSpec, held: HoldoutRows) -> Units:
     return groups_as_units(column_values(held.rows, training.group))
 
 
-def _thin(
-    training: TrainingSpec, gate: GateSpec, units: Units, found: Outcome, task: Task
-) -> Iterator[str]:
-    """The reason to refuse a gain, however large, that rests on too little."""
-    kind = "rows" if training.group is None else f"values of {training.group}"
-    has = support(units, found.truth if task == "binary" else None)
-    fewest = fewest_units(gate.confidence)
-    if has < fewest:
-        where = " with the rarer class" if task == "binary" else ""
-        yield (
-            f"the hold-out has {has} {kind}{where}; a gain that is certain at "
-            f"{gate.confidence * 100:g} % needs {fewest} or more"
-        )
-
-
 def _difference(
     training: TrainingSpec,
     gate: GateSpec,
     champion: ModelVersion,
     units: Units,
     outcomes: list[Outcome],
+    task: Task,
 ) -> Difference:
     found: Comparison = compare(
         METRICS[gate.metric],
@@ -160,6 +148,7 @@ def _difference(
         confidence=found.interval.confidence,
         resamples=found.interval.resamples,
         units=found.units,
+        support=support(units, outcomes[0].truth if task == "binary" else None),
         grouped_by=training.group,
     )
 
@@ -181,13 +170,12 @@ def _report(gate: GateSpec, part: _Slice, outcomes: list[Outcome], task: Task) -
     values = [_value(gate.metric, each.part(part.mask)) for each in outcomes]
     rows = int(part.mask.sum())
     positives = int(outcomes[0].truth[part.mask].sum()) if task == "binary" else None
-    scarcest = rows if positives is None else min(positives, rows - positives)
     return SliceReport(
         column=part.column,
         slice=part.value,
         rows=rows,
         positives=positives,
-        judged=scarcest >= gate.min_positives,
+        judged=enough(gate, rows, positives),
         candidate=values[0],
         champion=values[1] if len(values) > 1 else None,
     )
@@ -210,7 +198,7 @@ def _bounds(
         value = METRICS[name].value(found)
         if math.isnan(value):
             raise MetricUndefinedError(training.name, str(candidate), name)
-        met = rule.meets(name, value, bound)
+        met = meets(name, value, bound)
         yield Bound(metric=name, bound=bound, value=value, met=met, rows=len(found.truth))
     for part, report in zip(parts, reports, strict=True):
         if not report.judged:
@@ -223,7 +211,7 @@ def _bounds(
                 metric=name,
                 bound=bound,
                 value=value,
-                met=rule.meets(name, value, bound),
+                met=meets(name, value, bound),
                 rows=report.rows,
                 column=part.column,
                 slice=part.value,
