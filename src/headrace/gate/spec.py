@@ -18,6 +18,7 @@ from pydantic import (
 
 from headrace.durations import Duration
 from headrace.errors import did_you_mean
+from headrace.gate.approvals import ApprovalRule, Approvals
 from headrace.gate.metrics import METRICS
 from headrace.percents import Percent
 
@@ -138,6 +139,9 @@ class GateSpec(BaseModel):
     )
     leaks: LeakRules = Field(
         default_factory=LeakRules, description="what training should not have known"
+    )
+    approvals: Approvals = Field(
+        default_factory=ApprovalRule, description="who must say yes after the gate did"
     )
 
     @field_validator("metric")
