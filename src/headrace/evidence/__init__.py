@@ -1,3 +1,41 @@
-"""Signed statements about decisions: in-toto in DSSE envelopes, chained, verifiable offline."""
+"""Signed statements about decisions: in-toto in DSSE envelopes, chained, verifiable offline.
+
+::
+
+    evidence = append(connection, Keys(paths), decision)   # in the transaction that decides
+    verify(evidence.envelope, Keys(paths).public(), model=directory).ok
+"""
 
 from __future__ import annotations
+
+from headrace.evidence.chain import append as append
+from headrace.evidence.chain import evidence_of as evidence_of
+from headrace.evidence.chain import find as find
+from headrace.evidence.digests import digests_of as digests_of
+from headrace.evidence.errors import EvidenceError as EvidenceError
+from headrace.evidence.keys import Keys as Keys
+from headrace.evidence.keys import PublicKey as PublicKey
+from headrace.evidence.keys import Signer as Signer
+from headrace.evidence.statement import Decision as Decision
+from headrace.evidence.statement import Evidence as Evidence
+from headrace.evidence.verification import Check as Check
+from headrace.evidence.verification import Verification as Verification
+from headrace.evidence.verify import About as About
+from headrace.evidence.verify import verify as verify
+
+__all__ = [
+    "About",
+    "Check",
+    "Decision",
+    "Evidence",
+    "EvidenceError",
+    "Keys",
+    "PublicKey",
+    "Signer",
+    "Verification",
+    "append",
+    "digests_of",
+    "evidence_of",
+    "find",
+    "verify",
+]
