@@ -414,7 +414,7 @@ def test_a_model_loads_without_headrace_and_without_the_project(
             ModelCannotPredictError,
             "finite",
         ),
-        (UNREADY.format(answer="[0.5]"), ModelCannotPredictError, r"shape \(1,\) for 300"),
+        (UNREADY.format(answer="[0.5]"), ModelCannotPredictError, r"shape \(1,\) for 256"),
         (UNREADY.format(answer="['hot'] * len(X)"), ModelCannotPredictError, "'hot'"),
         (
             UNREADY.format(answer="pd.DataFrame({'score': X['heat'], 'label': 'hot'})"),

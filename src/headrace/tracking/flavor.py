@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import Model, ModelSignature
 
+    from headrace.tracking.answers import Recorder
     from headrace.tracking.data import Task
     from headrace.tracking.spec import TrainingSpec
 
@@ -88,8 +89,9 @@ def log_model(
     labels: Sequence[Any] | None,
     X: pd.DataFrame,
     requirements: list[str],
+    recorder: Recorder | None = None,
 ) -> Logged:
-    """Log the model to the active run.
+    """Log the model to the active run, with what it answers on the recorder's rows.
 
     ``mlflow.sklearn.load_model`` and its siblings give back what the training function
     returned; ``mlflow.pyfunc.load_model`` gives a model whose predictions are a frame with
@@ -97,6 +99,7 @@ def log_model(
 
     Raises:
         UnsupportedModelError: it is no model, or cannot be saved.
+        ModelCannotPredictError: it does not answer on the recorder's rows.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
@@ -114,7 +117,7 @@ def log_model(
         with _quiet():
             info = Model.log(
                 artifact_path=None,
-                flavor=_Flavor(flavor, settings),
+                flavor=_Flavor(flavor, settings, recorder),
                 name=spec.name.replace(".", "-"),
                 sk_model=model,
                 signature=signature(X, labels),
@@ -145,8 +148,10 @@ def _quiet() -> Iterator[None]:
 class _Flavor:
     """What ``Model.log`` asks to save the model: the native flavour, then our scorer over it."""
 
-    def __init__(self, flavor: str, settings: dict[str, Any]) -> None:
-        self.flavor, self.settings = flavor, settings
+    def __init__(
+        self, flavor: str, settings: dict[str, Any], recorder: Recorder | None = None
+    ) -> None:
+        self.flavor, self.settings, self.recorder = flavor, settings, recorder
         self.__name__ = f"mlflow.{flavor}"
 
     def save_model(
@@ -172,6 +177,8 @@ class _Flavor:
         lock = closure([*_listed(Path(path)), *WORKER_NEEDS])
         (Path(path) / LOCK_FILE).write_text(lock.text)
         mlflow_model.save(str(Path(path) / "MLmodel"))
+        if self.recorder is not None:
+            self.recorder.write(Path(path), self.flavor, self.settings, mlflow_model.signature)
 
     def _save(self, model: object, **common: Any) -> None:
         if self.flavor == "pyfunc":

@@ -16,6 +16,7 @@ from headrace.crash import crash_point
 from headrace.errors import HeadraceError, is_disk_full
 from headrace.ids import new_id
 from headrace.tracking import environment, store
+from headrace.tracking.answers import Recorder, does_not_load, sample
 from headrace.tracking.code import (
     GitState,
     Source,
@@ -30,7 +31,6 @@ from headrace.tracking.data import TrainingData, pin, prepare
 from headrace.tracking.errors import (
     DiskFullError,
     TrainingFailedError,
-    UnsupportedModelError,
 )
 from headrace.tracking.evaluation import check_labels, measure, predicted, scores
 from headrace.tracking.flavor import Logged, log_model
@@ -298,13 +298,12 @@ def _fit(job: _Job, data: TrainingData, function: Callable[..., Any]) -> _Fitted
     seconds = time.perf_counter() - started
     package = type(model).__module__.partition(".")[0]
     requirements = environment.requirements(job.root, [package, *_libraries(model)])
-    logged = log_model(model, spec, data.task, data.labels, part.X, requirements)
+    recorder = Recorder(model, sample(data.holdout.X, spec.seed), spec.name, spec.train)
+    logged = log_model(model, spec, data.task, data.labels, part.X, requirements, recorder)
     try:
         loaded = load_model(job.workspace, logged.model_id)
     except Exception as error:
-        # Whatever the model's classes do when they are loaded, it could not be used either.
-        why = f"it does not load again: {type(error).__name__}: {str(error).strip()[:300]}"
-        raise UnsupportedModelError(spec.name, spec.train, why) from error
+        raise does_not_load(spec.name, spec.train, error) from error
 
     def predict(rows: pd.DataFrame) -> pd.DataFrame:
         answer: pd.DataFrame = predicted(loaded.predict, rows, spec.name, spec.train)

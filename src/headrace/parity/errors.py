@@ -1,0 +1,52 @@
+"""What stands in the way of comparing, and what a comparison found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from headrace.parity.report import ParityReport
+
+
+class ParityError(HeadraceError):
+    """Base of the errors of parity."""
+
+    code = "parity_error"
+    status = 409
+
+
+class RecordDamagedError(ParityError):
+    """The answers that were recorded at training cannot be used."""
+
+    code = "parity_record_damaged"
+
+    def __init__(self, directory: Path, why: str) -> None:
+        self.directory = directory
+        super().__init__(
+            "The answers that the training recorded cannot be used.",
+            where=str(directory),
+            why=why,
+            next="bring the model's files back, or train it again: headrace run --full",
+        )
+
+
+class DisagreementError(ParityError):
+    """The same rows got other answers than at training.
+
+    Attributes:
+        report: what was compared.
+    """
+
+    code = "parity_disagreement"
+
+    def __init__(self, model: str, report: ParityReport) -> None:
+        self.model, self.report = model, report
+        super().__init__(
+            f"{model} does not answer as it did when it was trained.",
+            where=report.route,
+            why=report.reason,
+            next=f"headrace parity {model}",
+        )
