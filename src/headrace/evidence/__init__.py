@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from headrace.evidence.case import About as About
 from headrace.evidence.chain import append as append
 from headrace.evidence.chain import evidence_of as evidence_of
 from headrace.evidence.chain import find as find
@@ -20,7 +21,6 @@ from headrace.evidence.statement import Decision as Decision
 from headrace.evidence.statement import Evidence as Evidence
 from headrace.evidence.verification import Check as Check
 from headrace.evidence.verification import Verification as Verification
-from headrace.evidence.verify import About as About
 from headrace.evidence.verify import verify as verify
 
 __all__ = [

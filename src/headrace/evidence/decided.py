@@ -1,0 +1,139 @@
+"""Whether a decision follows from what the statement itself holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from headrace.evidence.approval import Wanted, as_bytes, count
+from headrace.evidence.envelope import unseal
+from headrace.evidence.errors import EnvelopeError
+from headrace.evidence.statement import subjects_of
+from headrace.evidence.verification import Check
+
+if TYPE_CHECKING:
+    from headrace.evidence.case import Case
+    from headrace.gate import GateSpec, Verdict
+
+
+def kernel(case: Case) -> Iterator[Check]:
+    """The kernel that the statement speaks of is among the files that it signs."""
+    found = case.predicate.get("kernel")
+    if found is None:
+        return
+    signed = subjects_of(case.body)
+    if found["report"] != signed.get("kernel/kernel.json"):
+        yield Check("kernel", "failed", "its report is not the file that was signed")
+    elif found["graph"] != signed.get("kernel/model.onnx"):
+        yield Check("kernel", "failed", "its graph is not the file that was signed")
+    else:
+        yield Check("kernel", "ok", str(found["summary"]))
+
+
+def verdict(case: Case) -> Iterator[Check]:
+    """The verdict follows from the rule and the numbers, and the decision from the verdict."""
+    if case.kind == "key":
+        return
+    if case.predicate.get("verdict") is None:
+        if case.kind == "overridden":
+            yield Check("verdict", "warning", "the gate has not judged it")
+        else:
+            yield Check("verdict", "failed", "there is none")
+        return
+    from headrace.gate import GateSpec, Verdict, rule
+
+    gate = GateSpec.model_validate(case.predicate["rule"])
+    judged = Verdict.from_json(case.predicate["verdict"])
+    wrong = [*rule.check(gate, judged), *_contradictions(case, gate, judged)]
+    if wrong:
+        yield Check("verdict", "failed", "; ".join(wrong))
+    elif case.kind == "overridden":
+        yield Check("verdict", "warning", f"the gate's: {judged.summary}")
+    else:
+        yield Check("verdict", "ok", f"follows from its numbers: {judged.summary}")
+
+
+def _contradictions(case: Case, gate: GateSpec, judged: Verdict) -> Iterator[str]:
+    """Where the statement and the verdict inside it do not say the same."""
+    predicate, of = case.predicate, case.predicate["model"]
+    if (judged.model, judged.version) != (of["name"], of["version"]):
+        yield f"the verdict is on {judged.model}/{judged.version}"
+    if judged.gate_digest != gate.digest:
+        yield "the rule is not the one that it was judged by"
+    if case.kind != "overridden" and judged.promoted != (case.kind in ("promoted", "waiting")):
+        yield f"the decision is {case.kind}, and the verdict is not"
+    champion = predicate["champion"]
+    if judged.champion != (None if champion is None else champion["version"]):
+        yield "the champion is another than the verdict's"
+    holdout = predicate["holdout"]
+    if (judged.holdout_digest, judged.rows) != (holdout["digest"], holdout["rows"]):
+        yield "the hold-out is another than the verdict's"
+    if case.predicate["verdict"] != judged.as_json():
+        yield "the verdict's words are not those of its numbers"
+
+
+def approvals(case: Case) -> Iterator[Check]:
+    """Enough members of the group said yes to this version, on this evidence."""
+    if case.kind not in ("promoted", "waiting") or case.predicate.get("rule") is None:
+        return
+    asked = case.predicate["rule"]["approvals"]
+    needed, group = asked["count"], asked["group"]
+    if not needed:
+        return
+    if case.kind == "waiting":
+        yield Check("approvals", "warning", f"waits for {needed} of {group}")
+        return
+    given = case.predicate["approvals"]
+    try:
+        digest, requester = _waited(case, as_bytes(given["waiting"]))
+    except EnvelopeError as error:
+        yield Check("approvals", "failed", f"the statement that was approved: {error.why}")
+        return
+    of, decided = case.predicate["model"], case.predicate["decided"]
+    wanted = Wanted(
+        of["name"],
+        of["version"],
+        case.predicate["alias"],
+        digest,
+        requester,
+        datetime.fromisoformat(decided["at"]),
+    )
+    counted = count([as_bytes(each) for each in given["envelopes"]], given["members"], wanted)
+    names = ", ".join(counted.approvers) or "nobody"
+    found = f"{len(counted.approvers)} of {needed} of {group}: {names}"
+    if len(counted.approvers) < needed:
+        why = "".join(f"; {each}" for each in counted.refused)
+        yield Check("approvals", "failed", found + why)
+    else:
+        yield Check("approvals", "ok", found)
+
+
+def _waited(case: Case, envelope: bytes) -> tuple[str, str]:
+    """Digest of the statement that was approved, and who asked.
+
+    Raises:
+        EnvelopeError: it is not signed, or about something else than what was promoted.
+    """
+    opened = unseal(envelope, case.keys)
+    before, now = opened.payload["predicate"], case.predicate
+    if before["kind"] != "waiting":
+        raise EnvelopeError("form", f"it is a decision of kind {before['kind']}")
+    if opened.payload["subject"] != case.body["subject"]:
+        raise EnvelopeError("form", "it names other files")
+    for part in ("model", "alias", "rule", "verdict", "champion", "holdout"):
+        if before[part] != now[part]:
+            raise EnvelopeError("form", f"it has another {part}")
+    return opened.digest, str(before["decided"]["by"])
+
+
+def override(case: Case) -> Iterator[Check]:
+    """That it was one is said loudly."""
+    if case.kind != "overridden":
+        return
+    reason: Any = case.predicate["override"]["reason"]
+    if not str(reason or "").strip():
+        yield Check("override", "failed", "it gives no reason")
+        return
+    who = case.predicate["decided"]["by"]
+    yield Check("override", "warning", f"OVERRIDDEN by {who}, without the gate's yes: {reason}")
