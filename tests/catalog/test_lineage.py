@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import func, select
 
-from headrace.catalog import Access, Lineage, Operation, RawFileError, Store, TableName
+from headrace.catalog import Access, ColumnFlow, Lineage, Operation, RawFileError, Store, TableName
+from headrace.catalog.tables import flow_sets
 from headrace.ids import new_id
 
 from .conftest import NOON
@@ -43,6 +45,23 @@ def test_an_operation_comes_back_as_it_was_recorded(
     lineage.record(operation)
     assert lineage.operation(operation.id) == operation
     assert lineage.operation("op_unknown") is None
+
+
+def test_flows_are_kept_once_for_all_operations_that_have_them(
+    lineage: Lineage, store: Store, make_operation: MakeOperation
+) -> None:
+    def refresh(version: int, *flows: ColumnFlow) -> Operation:
+        read = Access("table", "main.silver.telemetry", version)
+        operation = make_operation("gold.features", version, reads=(read,))
+        return replace(operation, flows=flows)
+
+    flows = (ColumnFlow("a", 0, "x", "direct"), ColumnFlow(None, 0, None, "direct"))
+    made = [refresh(0, *flows), refresh(1, *flows), refresh(2, flows[0]), refresh(3)]
+    for operation in made:
+        lineage.record(operation)
+    assert lineage.operations() == made[::-1]
+    with store.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(flow_sets)) == 2
 
 
 def test_recording_twice_keeps_one(lineage: Lineage, make_operation: MakeOperation) -> None:

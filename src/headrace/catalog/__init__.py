@@ -36,6 +36,7 @@ from headrace.catalog.errors import (
 from headrace.catalog.lineage import Lineage as Lineage
 from headrace.catalog.names import TableName as TableName
 from headrace.catalog.operation import Access as Access
+from headrace.catalog.operation import ColumnFlow as ColumnFlow
 from headrace.catalog.operation import Operation as Operation
 from headrace.catalog.operation import RawFile as RawFile
 from headrace.catalog.store import Store as Store
@@ -43,6 +44,7 @@ from headrace.catalog.store import Store as Store
 __all__ = [
     "Access",
     "Catalog",
+    "ColumnFlow",
     "DatabaseTooNewError",
     "DatabaseUnavailableError",
     "Entry",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
 
+from headrace.catalog import flows
 from headrace.catalog.fingerprint import fingerprints, keys_of
 from headrace.catalog.names import TableName
 from headrace.catalog.operation import Access, Operation, RawFile
@@ -49,11 +50,13 @@ class Lineage:
             "mode": operation.mode,
             "source": operation.source,
         }
+        replaces = operation.mode == "overwrite"
         touched = [
             *_access_rows(operation.id, "read", operation.reads),
-            *_access_rows(operation.id, "write", operation.writes),
+            *_access_rows(operation.id, "write", operation.writes, replaces),
         ]
         with self._store.begin() as connection:
+            row["flow_set"] = flows.keep(connection, operation.flows)
             if not insert_or_skip(connection, operations, row):
                 return
             if touched:
@@ -184,6 +187,7 @@ class Lineage:
             ids = [row.id for row in rows]
             touched = _accesses_of(connection, ids)
             raw = _files_of(connection, ids)
+            columns = flows.of_sets(connection, (row.flow_set for row in rows))
         return [
             Operation(
                 id=row.id,
@@ -198,13 +202,17 @@ class Lineage:
                 mode=row.mode,
                 files=tuple(raw.get(row.id, ())),
                 source=row.source,
+                flows=columns.get(row.flow_set, ()),
             )
             for row in rows
         ]
 
 
 def _access_rows(
-    operation_id: str, direction: str, touched: Sequence[Access]
+    operation_id: str,
+    direction: str,
+    touched: Sequence[Access],
+    replaces: bool | None = None,
 ) -> list[dict[str, object]]:
     return [
         {
@@ -216,6 +224,7 @@ def _access_rows(
             "version": access.version,
             "columns": None if access.columns is None else list(access.columns),
             "location": access.location,
+            "replaces": replaces,
         }
         for position, access in enumerate(touched)
     ]

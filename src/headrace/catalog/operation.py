@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 AccessKind = Literal["table", "path", "model"]
+How = Literal["direct", "indirect", "unknown"]
 OperationKind = Literal["write", "read", "refresh", "append", "train", "score", "request_log"]
 
 
@@ -27,6 +28,30 @@ class Access:
     version: int | None = None
     columns: tuple[str, ...] | None = None
     location: str | None = None
+
+
+@dataclass(frozen=True)
+class ColumnFlow:
+    """A column that an operation wrote, and one thing that it came from.
+
+    Which rows there are counts as a column without a name: a filter on ``c`` is the flow of ``c``
+    into no column, ``COUNT(*)`` is one from no column. Whatever reaches the rows of a table
+    reaches every column of it.
+
+    Attributes:
+        column: the written column; ``None``: which rows were written, and so every column.
+        source: position of the read in ``Operation.reads``.
+        source_column: the column that was read; ``None``: which rows there are.
+        how: ``direct``: values came from its values (or rows from its rows). ``indirect``: its
+            values decided which rows or values these are, as filters, join keys, group, order and
+            window keys do. ``unknown``: code that cannot be looked into saw it, so it can be
+            either or neither; with no source column, the code saw all that was read there.
+    """
+
+    column: str | None
+    source: int
+    source_column: str | None
+    how: How
 
 
 @dataclass(frozen=True)
@@ -60,9 +85,13 @@ class Operation:
         finished_at: when it ended.
         reads: what it read, with versions.
         writes: what it wrote, with the versions that the writes made.
-        mode: the write's mode (``append``, ``overwrite``, ``merge``, ``delete``, ``update``).
+        mode: the write's mode (``append``, ``overwrite``, ``overwrite_part``, ``merge``,
+            ``delete``, ``update``); after an ``overwrite`` no row of an earlier write is left.
         files: the raw files it read.
         source: ``file:line`` of the user's code.
+        flows: where the written columns came from. Rows that an earlier version of the written
+            table held, and that stay in it, are no part of them. A write with reads and
+            without flows is one of which they are not known: each column can come from all.
     """
 
     id: str
@@ -77,3 +106,4 @@ class Operation:
     mode: str | None = None
     files: tuple[RawFile, ...] = ()
     source: str | None = None
+    flows: tuple[ColumnFlow, ...] = ()

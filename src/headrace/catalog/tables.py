@@ -33,6 +33,26 @@ entries = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+flow_sets = Table(
+    "headrace_flow_sets",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    # Of the flows: each refresh of a table by the same query has the same ones.
+    Column("digest", String(64), nullable=False, unique=True),
+)
+
+column_flows = Table(
+    "headrace_column_flows",
+    metadata,
+    Column("flow_set", ForeignKey(flow_sets.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("column", Text),
+    # Position among the operation's reads.
+    Column("source", Integer, nullable=False),
+    Column("source_column", Text),
+    Column("how", String(8), nullable=False),
+)
+
 operations = Table(
     "headrace_operations",
     metadata,
@@ -45,6 +65,7 @@ operations = Table(
     Column("finished_at", UtcDateTime, nullable=False),
     Column("mode", String(32)),
     Column("source", Text),
+    Column("flow_set", ForeignKey(flow_sets.c.id)),
     Index("ix_headrace_operations_subject", "subject", "finished_at"),
     Index("ix_headrace_operations_session", "session_id", "finished_at"),
     Index("ix_headrace_operations_run", "run_id", "finished_at"),
@@ -62,7 +83,17 @@ accesses = Table(
     Column("version", BigInteger),
     Column("columns", JSON(none_as_null=True)),
     Column("location", Text),
+    # Of a write: whether it left none of the rows that were there before.
+    Column("replaces", Boolean),
     Index("ix_headrace_accesses_name", "name", "direction", "version"),
+)
+
+Index(
+    "ix_headrace_accesses_replaces",
+    accesses.c.name,
+    accesses.c.version,
+    sqlite_where=accesses.c.replaces,
+    postgresql_where=accesses.c.replaces,
 )
 
 files = Table(
