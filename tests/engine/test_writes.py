@@ -107,6 +107,17 @@ def test_partitions(workspace: Workspace, spark: SparkSession) -> None:
     assert rows(spark, "gold.p") == [(7, 7, 1), (8, 8, 0)]
 
 
+def test_an_overwritten_part_leaves_the_other_writers(
+    workspace: Workspace, spark: SparkSession
+) -> None:
+    numbers(spark, 4).withColumn("p", f.col("id") % 2).write.partitionBy("p").saveAsTable("gold.p")
+    spark.sql("SELECT 7L AS id, 7L AS v, 1L AS p").writeTo("gold.p").overwritePartitions()
+    zero = spark.sql("SELECT 8L AS id, 8L AS v, 0L AS p")
+    zero.write.mode("overwrite").option("replaceWhere", "p = 0").saveAsTable("gold.p")
+    modes = [each.mode for each in workspace.lineage.producers("gold.p", 2)]
+    assert modes == ["overwrite_part", "overwrite_part", "overwrite"]
+
+
 def test_partitions_of_several_columns_of_any_type(spark: SparkSession) -> None:
     keyed = spark.sql(
         "SELECT id, IF(id = 0, NULL, concat('it\\'s ', id)) AS s, date_add(DATE'2026-01-01', id) AS d "

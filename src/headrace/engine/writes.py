@@ -69,6 +69,12 @@ class Write:
     columns: tuple[str, ...] = ()
     comment: str | None = None
 
+    @property
+    def recorded_mode(self) -> str:
+        """The mode for the lineage: after ``overwrite_part`` rows of earlier writes are there."""
+        partial = self.mode == "overwrite" and "replacewhere" in self.options
+        return "overwrite_part" if partial else self.mode
+
     def flag(self, name: str) -> bool:
         """Whether a boolean option is on."""
         return self.options.get(name.lower(), "").lower() == "true"
@@ -248,7 +254,7 @@ class Writer:
             self._state.lineage,
             reads=resolver.reads(columns.used(write.rows)),
             writes=[found.access(version)],
-            mode=write.mode,
+            mode=write.recorded_mode,
             files=raw,
         )
         return version
