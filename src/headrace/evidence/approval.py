@@ -1,55 +1,42 @@
-"""Whether a signed approval is one for this version, on this evidence: pure, as ``verify`` is.
+"""An approval: a person's signature under one version, one piece of evidence and one alias.
 
-An approval is a DSSE envelope of its approver over exactly
-``{model, version, alias, evidence, expires, approver}``.
+It is a DSSE envelope over exactly ``model``, ``version``, ``evidence`` (the digest of the
+statement that waits), ``alias`` and ``expires``. Everything here is pure, so that approvals are
+weighed offline as they were weighed when they counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
-from headrace import clock
-from headrace.evidence.envelope import canonical, peek, seal, unseal
+from headrace.clock import iso
+from headrace.evidence.envelope import seal, unseal
 from headrace.evidence.errors import EnvelopeError
-from headrace.evidence.keys import PublicKey, Signer
+from headrace.evidence.keys import PublicKey
+
+if TYPE_CHECKING:
+    from headrace.evidence.keys import Signer
 
 APPROVAL_TYPE: Final = "application/vnd.headrace.approval+json"
+_FIELDS: Final = {"model", "version", "evidence", "alias", "expires"}
+#: How far the clocks of two machines may be apart.
+_SKEW: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Approved:
-    """What an approver signed.
+class Ask:
+    """What is to be approved, and by whom.
 
     Attributes:
-        model, version, alias: who may have what.
-        evidence: digest of the statement that the approver saw.
-        expires: from when on it counts no more.
-        approver: the name in the group.
-    """
-
-    model: str
-    version: int
-    alias: str
-    evidence: str
-    expires: datetime
-    approver: str
-
-    def seal(self, signer: Signer) -> bytes:
-        """The envelope."""
-        return seal({**vars(self), "expires": clock.iso(self.expires)}, signer, APPROVAL_TYPE)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What approvals must be for.
-
-    Attributes:
-        model, version, alias, evidence: as in ``Approved``.
-        requester: who asked for the promotion, and cannot approve it.
-        at: when it is counted.
+        model, version, alias: which version is to take which alias.
+        evidence: digest of the statement that waits.
+        requester: who had it judged; his own approval does not count.
+        members: name -> public key, as ``groups`` of a project has them.
+        count: so many members must approve.
+        expires: an approval is good for so long.
     """
 
     model: str
@@ -57,86 +44,164 @@ class Wanted:
     alias: str
     evidence: str
     requester: str
-    at: datetime
+    members: Mapping[str, str]
+    count: int
+    expires: timedelta
+
+    def as_json(self) -> dict[str, Any]:
+        """As the statement of a promotion holds it."""
+        return {
+            "evidence": self.evidence,
+            "requester": self.requester,
+            "members": dict(self.members),
+            "count": self.count,
+            "expires_seconds": self.expires.total_seconds(),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any], model: str, version: int, alias: str) -> Ask:
+        """What ``as_json`` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not of that shape.
+        """
+        return cls(
+            model,
+            version,
+            alias,
+            str(body["evidence"]),
+            str(body["requester"]),
+            {str(name): str(key) for name, key in body["members"].items()},
+            int(body["count"]),
+            timedelta(seconds=body["expires_seconds"]),
+        )
 
 
 @dataclass(frozen=True)
-class Count:
-    """Approvals that count, by approver, and for each other one why it does not."""
+class Weighed:
+    """One approval, and whether it counts.
 
-    approvers: tuple[str, ...]
-    refused: tuple[str, ...]
+    Attributes:
+        approver: the member whose key signed it; ``None`` if it is no member's.
+        expires: until when, if it can be read.
+        refused: why it does not count; ``None`` if it does.
+        envelope: its bytes.
+    """
+
+    approver: str | None
+    expires: datetime | None
+    refused: str | None
+    envelope: bytes
 
 
-def count(envelopes: Iterable[bytes], members: Mapping[str, str], wanted: Wanted) -> Count:
-    """Count approvals.
+def sign(ask: Ask, expires: datetime, signer: Signer) -> bytes:
+    """The envelope of an approval."""
+    payload = {
+        "model": ask.model,
+        "version": ask.version,
+        "evidence": ask.evidence,
+        "alias": ask.alias,
+        "expires": iso(expires),
+    }
+    return seal(payload, signer, APPROVAL_TYPE)
+
+
+def weigh(envelopes: Sequence[bytes], ask: Ask, at: datetime) -> list[Weighed]:
+    """Each approval with the reason why it does not count, if there is one; in their order."""
+    keys = {name: public_key(text) for name, text in ask.members.items()}
+    weighed: list[Weighed] = []
+    for envelope in envelopes:
+        have = {each.approver for each in weighed if each.refused is None}
+        weighed.append(_weigh(envelope, ask, at, keys, have))
+    return weighed
+
+
+def problems(body: Mapping[str, Any], model: str, version: int, alias: str) -> Iterator[str]:
+    """Why the ``approvals`` of a promotion's statement are not those that its rule asks for.
 
     Args:
-        envelopes: what was signed.
-        members: of the group, name -> public key (PEM).
-        wanted: what they must be for.
+        body: ``ask``, ``given`` and ``at`` of the statement.
+        model, version, alias: what the statement promotes.
     """
-    approvers: list[str] = []
-    refused: list[str] = []
-    for envelope in envelopes:
-        try:
-            approved = read(envelope, members)
-        except EnvelopeError as error:
-            refused.append(f"{_claimed(envelope)}: {error.why}")
-            continue
-        why = refusal(approved, wanted)
-        if why is None and approved.approver in approvers:
-            why = "has approved already"
-        if why is None:
-            approvers.append(approved.approver)
-        else:
-            refused.append(f"{approved.approver}: {why}")
-    return Count(tuple(approvers), tuple(refused))
+    try:
+        ask = Ask.from_json(body["ask"], model, version, alias)
+        at = datetime.fromisoformat(body["at"])
+        given = [str(each).encode() for each in body["given"]]
+        weighed = weigh(given, ask, at)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        yield f"the approvals are not of the form that is stated: {error}"
+        return
+    for each in weighed:
+        if each.refused is not None:
+            yield f"an approval of {each.approver or 'nobody known'} does not count: {each.refused}"
+    good = sum(each.refused is None for each in weighed)
+    if good < ask.count:
+        yield f"{good} of {ask.count} approvals count"
 
 
-def read(envelope: bytes, members: Mapping[str, str]) -> Approved:
-    """What a member of the group signed.
+def public_key(text: str) -> PublicKey:
+    """An Ed25519 public key in one line, ``ssh-ed25519 AAAA...``, or in PEM.
 
     Raises:
-        EnvelopeError: it is no approval, was changed, or its signer is no member.
+        ValueError: it is neither.
     """
-    keys = {PublicKey.from_pem(pem).keyid: name for name, pem in members.items()}
-    opened = unseal(envelope, [PublicKey.from_pem(pem) for pem in members.values()], APPROVAL_TYPE)
-    body = opened.payload
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_ssh_public_key,
+    )
+
+    text = text.strip()
+    if text.startswith("-----BEGIN"):
+        return PublicKey.from_pem(text)
     try:
-        approved = Approved(**{**body, "expires": datetime.fromisoformat(body["expires"])})
-        if approved.expires.tzinfo is None:
-            raise ValueError("its expiry has no time zone")
-    except (KeyError, TypeError, ValueError) as error:
-        raise EnvelopeError("form", f"it is no approval: {error}") from error
-    if keys[opened.key.keyid] != approved.approver:
-        signer = keys[opened.key.keyid]
-        raise EnvelopeError("signer", f"{signer} signed it in the name of {approved.approver}")
-    return approved
+        key = load_ssh_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"it is no public key: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("it is a public key, but not one of Ed25519: ssh-keygen -t ed25519")
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return PublicKey.from_pem(pem.decode())
 
 
-def refusal(approved: Approved, wanted: Wanted) -> str | None:
-    """Why an approval does not count for what is wanted; ``None`` if it does."""
-    if (approved.model, approved.version) != (wanted.model, wanted.version):
-        return f"approved {approved.model}/{approved.version}, not {wanted.model}/{wanted.version}"
-    if approved.alias != wanted.alias:
-        return f"approved it for {approved.alias}, not {wanted.alias}"
-    if approved.evidence != wanted.evidence:
-        return f"approved other evidence, {approved.evidence[:16]}, not {wanted.evidence[:16]}"
-    if approved.expires <= wanted.at:
-        return f"the approval expired on {clock.iso(approved.expires)}"
-    if approved.approver == wanted.requester:
-        return "asked for the promotion, and cannot approve it as well"
-    return None
-
-
-def as_bytes(envelope: Any) -> bytes:
-    """An envelope that lies in a statement as JSON, in the bytes that were signed."""
-    return canonical(envelope) + b"\n"
-
-
-def _claimed(envelope: bytes) -> str:
+def _weigh(
+    envelope: bytes,
+    ask: Ask,
+    at: datetime,
+    keys: Mapping[str, PublicKey],
+    have: set[str | None],
+) -> Weighed:
     try:
-        return str(peek(envelope).get("approver", "somebody"))
-    except EnvelopeError:
-        return "somebody"
+        opened = unseal(envelope, list(keys.values()), APPROVAL_TYPE)
+    except EnvelopeError as error:
+        return Weighed(None, None, f"no member's key signed it: {error.why}", envelope)
+    names = [name for name, key in keys.items() if key.keyid == opened.key.keyid]
+    name, said = names[0], opened.payload
+    try:
+        expires = datetime.fromisoformat(said["expires"])
+        span = expires - at
+    except (KeyError, TypeError, ValueError):
+        return Weighed(name, None, "it does not say when it expires", envelope)
+    if set(said) != _FIELDS:
+        why: str | None = "it says more or less than an approval does"
+    elif len(names) > 1:
+        why = f"{' and '.join(names)} have one key"
+    elif (said["model"], said["version"]) != (ask.model, ask.version):
+        why = f"it is for {said['model']}/{said['version']}"
+    elif said["alias"] != ask.alias:
+        why = f"it is for the alias {said['alias']}"
+    elif said["evidence"] != ask.evidence:
+        why = f"it is for other evidence, {str(said['evidence'])[:12]}"
+    elif name == ask.requester:
+        why = "the requester cannot approve"
+    elif span <= timedelta():
+        why = f"it expired at {iso(expires)}"
+    elif span > ask.expires + _SKEW:
+        why = f"it would expire at {iso(expires)}, later than the rule allows: is the clock right?"
+    elif name in have:
+        why = f"{name} has approved already"
+    else:
+        why = None
+    return Weighed(name, expires, why, envelope)

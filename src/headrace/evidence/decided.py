@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from headrace.evidence.approval import Wanted, as_bytes, count
+from headrace.evidence.approval import problems
 from headrace.evidence.envelope import unseal
 from headrace.evidence.errors import EnvelopeError
 from headrace.evidence.statement import subjects_of
@@ -84,47 +83,40 @@ def approvals(case: Case) -> Iterator[Check]:
     if case.kind == "waiting":
         yield Check("approvals", "warning", f"waits for {needed} of {group}")
         return
-    given = case.predicate["approvals"]
-    try:
-        digest, requester = _waited(case, as_bytes(given["waiting"]))
-    except EnvelopeError as error:
-        yield Check("approvals", "failed", f"the statement that was approved: {error.why}")
-        return
-    of, decided = case.predicate["model"], case.predicate["decided"]
-    wanted = Wanted(
-        of["name"],
-        of["version"],
-        case.predicate["alias"],
-        digest,
-        requester,
-        datetime.fromisoformat(decided["at"]),
-    )
-    counted = count([as_bytes(each) for each in given["envelopes"]], given["members"], wanted)
-    names = ", ".join(counted.approvers) or "nobody"
-    found = f"{len(counted.approvers)} of {needed} of {group}: {names}"
-    if len(counted.approvers) < needed:
-        why = "".join(f"; {each}" for each in counted.refused)
-        yield Check("approvals", "failed", found + why)
+    given, of = case.predicate["approvals"], case.predicate["model"]
+    wrong = list(problems(given, of["name"], of["version"], case.predicate["alias"]))
+    if not wrong:
+        wrong = list(_not_as_asked(case, given["ask"], needed))
+    if wrong:
+        yield Check("approvals", "failed", "; ".join(wrong))
     else:
-        yield Check("approvals", "ok", found)
+        yield Check("approvals", "ok", f"{len(given['given'])} of {group}, {needed} are needed")
 
 
-def _waited(case: Case, envelope: bytes) -> tuple[str, str]:
-    """Digest of the statement that was approved, and who asked.
+def _not_as_asked(case: Case, ask: Mapping[str, Any], needed: int) -> Iterator[str]:
+    """Where the approvals are not for what was decided.
 
-    Raises:
-        EnvelopeError: it is not signed, or about something else than what was promoted.
+    What was approved is the statement that waited. It lies inside the one that promotes, and both
+    must say the same of everything that an approver looked at.
     """
-    opened = unseal(envelope, case.keys)
-    before, now = opened.payload["predicate"], case.predicate
-    if before["kind"] != "waiting":
-        raise EnvelopeError("form", f"it is a decision of kind {before['kind']}")
+    if ask["count"] < needed:
+        yield f"{ask['count']} were asked for, {needed} are needed"
+    envelope = str(case.predicate["waiting"]).encode()
+    try:
+        opened = unseal(envelope, case.keys)
+    except EnvelopeError as error:
+        yield f"the statement that was approved is not valid: {error.why}"
+        return
+    before = opened.payload["predicate"]
+    if opened.digest != ask["evidence"] or before["kind"] != "waiting":
+        yield "the statement that was approved is another"
+    if before["decided"]["by"] != ask["requester"]:
+        yield f"{before['decided']['by']} asked for it, not {ask['requester']}"
     if opened.payload["subject"] != case.body["subject"]:
-        raise EnvelopeError("form", "it names other files")
+        yield "other files were approved"
     for part in ("model", "alias", "rule", "verdict", "champion", "holdout"):
-        if before[part] != now[part]:
-            raise EnvelopeError("form", f"it has another {part}")
-    return opened.digest, str(before["decided"]["by"])
+        if before[part] != case.predicate[part]:
+            yield f"what was approved has another {part}"
 
 
 def override(case: Case) -> Iterator[Check]:
