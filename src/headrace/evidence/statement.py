@@ -26,7 +26,7 @@ class Decision:
 
     Attributes:
         kind: ``promoted``, ``refused``, ``waiting`` (for approvals) or ``overridden``.
-        model, version: what it is about.
+        model, version: what it is about; no version where an alias is taken away.
         subjects: relative path -> sha256 of each file of the model.
         predicate: everything else, as JSON; see ``docs/evidence.md``.
         alias: the alias that the version may have, or may not.
@@ -34,7 +34,7 @@ class Decision:
 
     kind: Kind
     model: str
-    version: int
+    version: int | None
     subjects: Mapping[str, str]
     predicate: Mapping[str, Any]
     alias: str = "production"

@@ -86,9 +86,11 @@ def _statement(case: Case) -> Iterator[Check]:
         yield Check("statement", "failed", f'a decision is not "{case.kind}"')
         return
     what, about = _SAYS.get(case.kind, "another key signs from here on"), predicate.get("model")
-    subject = f"{about['name']}/{about['version']} {what}" if about else what
+    if about:
+        version = "no version" if about["version"] is None else about["version"]
+        what = f"{about['name']}/{version} {what}"
     by, at = predicate["decided"]["by"], predicate["decided"]["at"]
-    yield Check("statement", "ok", f"number {predicate['sequence']}: {subject}, {at}, by {by}")
+    yield Check("statement", "ok", f"number {predicate['sequence']}: {what}, {at}, by {by}")
     if predicate.get("chain_broken"):
         yield Check("statement", "warning", f"made on a broken chain: {predicate['chain_broken']}")
 
@@ -109,7 +111,7 @@ def _version(case: Case) -> Iterator[Check]:
 
 
 def _files(case: Case) -> Iterator[Check]:
-    if case.kind == "key":
+    if case.kind == "key" or case.predicate["model"]["version"] is None:
         return
     signed = subjects_of(case.body)
     if not signed:
