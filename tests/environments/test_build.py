@@ -169,3 +169,13 @@ def test_waiting_for_another_build_ends(make_wheel: Callable[..., Path], tmp_pat
     ):
         ensure(lock, seconds=0.3)
     assert time.monotonic() >= started + 0.3
+
+
+def test_a_library_that_is_not_the_locked_file_is_refused(
+    make_wheel: Callable[..., Path],
+) -> None:
+    make_wheel("tiny", "1.0")
+    with pytest.raises(EnvironmentBuildError, match="cannot be built") as caught:
+        ensure(Lock(f"{COMPLETE}tiny==1.0 \\\n    --hash=sha256:{'0' * 64}\n"))
+    assert caught.value.requirement == "tiny==1.0"
+    assert "ash mismatch" in str(caught.value.why)

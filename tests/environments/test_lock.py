@@ -101,3 +101,14 @@ def test_another_patch_of_python_is_no_difference() -> None:
 def test_a_library_from_an_address_differs_from_one_of_an_index() -> None:
     (found,) = differences(Lock("numpy @ https://example.org/numpy.whl\n"))
     assert "another one is installed" in found
+
+
+def test_hashes_are_read_and_taken_over() -> None:
+    other = Lock("a==1 \\\n    --hash=sha256:01 \\\n    --hash=sha256:02\nb==1 ; marker\n")
+    assert other.requirements == ("a==1", "b==1 ; marker")
+    assert other.lines[0] == "a==1 --hash=sha256:01 --hash=sha256:02"
+    merged = Lock("# complete\na==1\nb==1\nc==1\n").with_hashes_of(other)
+    assert merged.text == (
+        "# complete\na==1 \\\n    --hash=sha256:01 \\\n    --hash=sha256:02\nb==1\nc==1\n"
+    )
+    assert Lock("a==2\n").with_hashes_of(other) == Lock("a==2\n")

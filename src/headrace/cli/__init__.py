@@ -14,6 +14,7 @@ import click
 #: Command -> one line of help. Each lives in the module of its name.
 COMMANDS: Final = {
     "init": "Write a new project from a template.",
+    "lock": "Lock the libraries of the project, each at one version.",
     "plan": "Show what would change, and why.",
     "run": "Make it so: refresh, train, gate, deploy, score what is stale.",
     "status": "Show tables, models, endpoints and predictions as they are.",

@@ -105,13 +105,13 @@ def _install(lock: Lock, work: Path, until: float) -> None:
             [*words, "--no-deps"] if lock.complete else words, work, until - time.monotonic()
         )
     except uvtool.UvFailedError as error:
-        told = uvtool.failure(str(error), wanted)
+        told = uvtool.failure(str(error), lock.requirements)
         raise EnvironmentBuildError(
             where,
             told.requirement,
             told.reason,
             "check the index that uv uses: uv pip install --dry-run "
-            f"'{told.requirement or wanted[0]}'",
+            f"'{told.requirement or 'REQUIREMENT'}'",
         ) from error
 
 
@@ -125,8 +125,8 @@ def _python(lock: Lock) -> str:
 
 def _requirements(lock: Lock) -> list[str]:
     if lock.complete:
-        return list(lock.requirements)
+        return list(lock.lines)
     named = {name_of(line) for line in lock.requirements}
     if "mlflow-skinny" in named:
         named.add("mlflow")
-    return [*lock.requirements, *(name for name in WORKER_NEEDS if name not in named)]
+    return [*lock.lines, *(name for name in WORKER_NEEDS if name not in named)]

@@ -40,3 +40,80 @@ class EnvironmentBuildError(HeadraceError):
             why=why,
             next=next,
         )
+
+
+class RequirementsNotFoundError(HeadraceError):
+    """A project without ``requirements.txt``: there is nothing to lock."""
+
+    code = "requirements_not_found"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            "The project does not say which libraries it needs.",
+            where=str(path),
+            why="there is no such file",
+            next="write one requirement a line into it, such as scikit-learn>=1.7,<2, "
+            "then type: headrace lock",
+        )
+
+
+class ProjectLockNotFoundError(HeadraceError):
+    """A project without ``requirements.lock``, where one is asked about."""
+
+    code = "project_lock_not_found"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            "The project has no lock.",
+            where=str(path),
+            why="none was made yet, so training uses whatever is installed",
+            next="headrace lock",
+        )
+
+
+class LockResolutionError(HeadraceError):
+    """uv finds no set of versions, or cannot ask for them.
+
+    Attributes:
+        requirement: the one that failed, where it is known.
+        beside: what Headrace itself asks of that distribution.
+    """
+
+    code = "lock_resolution_failed"
+
+    def __init__(
+        self, path: Path, requirement: str | None, why: str, *, beside: str | None, offline: bool
+    ) -> None:
+        self.path, self.requirement, self.beside = path, requirement, beside
+        self.offline = offline
+        if beside:
+            why += f" (Headrace, beside which training runs, needs {beside})"
+        if offline:
+            step = "headrace lock, with the network; or headrace lock --from-environment"
+        else:
+            step = f"mend {path.name}, or without a network: headrace lock --from-environment"
+        super().__init__(
+            f"{path.name} cannot be resolved"
+            + (f": there is no answer for {requirement}." if requirement else "."),
+            where=str(path),
+            why=why,
+            next=step,
+        )
+
+
+class NotInstalledError(HeadraceError):
+    """The environment to be locked is not what the requirements ask for."""
+
+    code = "requirements_not_installed"
+
+    def __init__(self, path: Path, differences: list[str]) -> None:
+        self.path, self.differences = path, differences
+        super().__init__(
+            f"This environment is not what {path.name} asks for, so it cannot be its lock.",
+            where=str(path),
+            why="\n         ".join(differences),
+            next=f"python -m uv pip install -r {path.name}, "
+            "then type: headrace lock --from-environment",
+        )

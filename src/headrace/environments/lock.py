@@ -29,7 +29,8 @@ class Lock:
     """The text of a lock: a comment with the Python version, and one requirement a line.
 
     A line ``# complete`` says that it names every distribution, each at one version; else uv
-    finds the others when the environment is built.
+    finds the others when the environment is built. A requirement can go on over several lines,
+    each but the last with a backslash at its end: that is how its hashes are written.
     """
 
     text: str
@@ -51,10 +52,25 @@ class Lock:
         return _COMPLETE in self.text.splitlines()
 
     @property
+    def lines(self) -> tuple[str, ...]:
+        """One requirement each, with its hashes, as pip and uv read them."""
+        joined = self.text.replace("\\\n", " ").splitlines()
+        lines = (" ".join(line.split(" #")[0].split()) for line in joined)
+        return tuple(line for line in lines if line and not line.startswith(("#", "-")))
+
+    @property
     def requirements(self) -> tuple[str, ...]:
         """One requirement each, as PEP 508 has them."""
-        lines = (line.split(" #")[0].strip() for line in self.text.splitlines())
-        return tuple(line for line in lines if line and not line.startswith(("#", "-")))
+        return tuple(line.split(" --hash=")[0] for line in self.lines)
+
+    def with_hashes_of(self, other: Lock) -> Lock:
+        """The same lock, with the hashes that another has for the same distributions."""
+        known = {line.split(" ")[0]: line for line in other.lines if " --hash=" in line}
+        found = []
+        for line in self.text.splitlines():
+            hashes = known[line].split(" --hash=")[1:] if line in known else []
+            found.append(" \\\n    --hash=".join([line, *hashes]))
+        return Lock("\n".join(found) + "\n")
 
 
 def closure(requirements: Iterable[str]) -> Lock:

@@ -29,7 +29,8 @@ _NAMED: Final = (
     re.compile(r"there (?:is|are) no versions? of ([A-Za-z0-9][\w.-]*?)(?:[<>=!~ ]|$)"),
     re.compile(r"Failed to [\w ]+?:? `(?!\S+://)([A-Za-z0-9][\w.-]*)"),
     re.compile(r"Failed to fetch: \S+/([A-Za-z0-9][\w.-]*)/?`?(?:\s|$)"),
-    re.compile(r"Because (?:only )?([A-Za-z0-9][\w.-]*)[<>=!~ ]"),
+    re.compile(r"Because you require ([A-Za-z0-9][\w.-]*)"),
+    re.compile(r"Because (?:only )?(?!you )([A-Za-z0-9][\w.-]*)[<>=!~ ]"),
 )
 
 
