@@ -80,12 +80,12 @@ def decision(
     return Decision(made.kind, made.model, made.version, made.subjects, predicate, alias)
 
 
-def overridden(
+def override(
     workspace: Workspace,
     version: ModelVersion,
-    reason: str,
     *,
     alias: str = PRODUCTION,
+    reason: str,
     verdict: Verdict | None = None,
     gate: GateSpec | None = None,
 ) -> Decision:
@@ -94,8 +94,8 @@ def overridden(
     Args:
         workspace: the project.
         version: which.
-        reason: why, in the person's words.
         alias: which alias.
+        reason: why, in the person's words.
         verdict: what the gate had found, if it had judged the version by ``gate``.
         gate: the rule of the project.
 
@@ -107,7 +107,7 @@ def overridden(
     return Decision(made.kind, made.model, made.version, made.subjects, predicate, alias)
 
 
-def withdrawn(model: str, reason: str, *, alias: str = PRODUCTION) -> Decision:
+def withdrawal(model: str, *, alias: str = PRODUCTION, reason: str) -> Decision:
     """That a person takes an alias away from a model."""
     return Decision("overridden", model, None, {}, {"override": {"reason": reason}}, alias)
 
