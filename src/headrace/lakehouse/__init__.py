@@ -40,6 +40,9 @@ from headrace.lakehouse.errors import (
     StorageFullError as StorageFullError,
 )
 from headrace.lakehouse.errors import (
+    TableHeldError as TableHeldError,
+)
+from headrace.lakehouse.errors import (
     TableSchemaError as TableSchemaError,
 )
 from headrace.lakehouse.errors import (
@@ -57,8 +60,10 @@ from headrace.lakehouse.files import schema as schema
 from headrace.lakehouse.log import Commit as Commit
 from headrace.lakehouse.log import check_version as check_version
 from headrace.lakehouse.log import commit_of as commit_of
+from headrace.lakehouse.log import committed_at as committed_at
 from headrace.lakehouse.log import exists as exists
 from headrace.lakehouse.log import history as history
+from headrace.lakehouse.log import last_change as last_change
 from headrace.lakehouse.log import latest_version as latest_version
 from headrace.lakehouse.log import table_id as table_id
 from headrace.lakehouse.log import version_at as version_at
@@ -66,7 +71,15 @@ from headrace.lakehouse.log import version_range as version_range
 from headrace.lakehouse.maintenance import RETENTION_FLOOR as RETENTION_FLOOR
 from headrace.lakehouse.maintenance import checkpoint as checkpoint
 from headrace.lakehouse.maintenance import compact as compact
+from headrace.lakehouse.maintenance import forget_hint as forget_hint
 from headrace.lakehouse.maintenance import vacuum as vacuum
+from headrace.lakehouse.properties import hold as hold
+from headrace.lakehouse.properties import is_held as is_held
+from headrace.lakehouse.properties import let_go as let_go
 from headrace.lakehouse.properties import set_properties as set_properties
 from headrace.lakehouse.retry import retry as retry
+from headrace.lakehouse.sweep import Cost as Cost
+from headrace.lakehouse.sweep import Sweep as Sweep
+from headrace.lakehouse.sweep import listing_digest as listing_digest
+from headrace.lakehouse.sweep import missing as missing
 from headrace.lakehouse.write import write as write

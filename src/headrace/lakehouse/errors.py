@@ -198,6 +198,22 @@ class RetentionTooShortError(HeadraceError):
         )
 
 
+class TableHeldError(HeadraceError):
+    """A vacuum that does not know of the versions that models need."""
+
+    code = "table_held"
+    status = 409
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        super().__init__(
+            "Nothing was removed: models are pinned to versions of this table.",
+            where=location,
+            why="a vacuum by age would take files that the pinned versions need",
+            next="headrace maintain removes the rest; headrace pins lists the pins",
+        )
+
+
 def _days(duration: timedelta) -> str:
     days = duration / timedelta(days=1)
     return f"{days:g} day" if days == 1 else f"{days:g} days"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from headrace.lakehouse.checkpoints import checkpoints
 from headrace.lakehouse.errors import (
     CorruptTableError,
     NotADeltaTableError,
@@ -19,8 +20,11 @@ from headrace.lakehouse.errors import (
 )
 from headrace.lakehouse.opening import directory, open_table
 
-_COMMIT = re.compile(r"(\d{20})\.json")
-_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\b.*\.parquet")
+COMMIT_NAME = re.compile(r"(\d{20})\.json")
+#: Delta operations that rearrange files or settings and change no row.
+UPKEEP: Final = frozenset(
+    {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES"}
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ def exists(location: str | Path) -> bool:
 
 def latest_version(location: str | Path) -> int | None:
     """The newest version, or ``None`` where there is no table."""
-    commits, checkpoints = _listing(directory(location))
-    return max((*commits, *checkpoints), default=None)
+    commits, bases = _listing(directory(location))
+    return max((*commits, *bases), default=None)
 
 
 def table_id(location: str | Path) -> str | None:
@@ -60,8 +64,8 @@ def table_id(location: str | Path) -> str | None:
     and another id.
     """
     path = directory(location)
-    commits, checkpoints = _listing(path)
-    if not commits and not checkpoints:
+    commits, bases = _listing(path)
+    if not commits and not bases:
         return None
     if 0 in commits:
         for action in actions(path, 0):
@@ -74,27 +78,37 @@ def check_version(location: str | Path, version: int) -> int:
     """The version itself, if it can be read.
 
     Raises:
-        VersionNotFoundError: it lies outside the versions that the log can show.
+        VersionNotFoundError: it lies outside the versions that the log can show, and has no
+            checkpoint of its own.
         NotADeltaTableError: there is no table.
     """
     first, last = version_range(location)
-    if not first <= version <= last:
+    if not first <= version <= last and not _apart(directory(location), version):
         raise VersionNotFoundError(str(directory(location)), version, first, last)
     return version
 
 
+def _apart(path: Path, version: int) -> bool:
+    """Whether a checkpoint leads to a version although the log between it and the newest is gone."""
+    commits, bases = _listing(path)
+    base = max((each for each in bases if each <= version), default=None)
+    return base is not None and set(range(base + 1, version + 1)) <= set(commits)
+
+
 def version_range(location: str | Path) -> tuple[int, int]:
-    """The oldest and the newest version that can be read.
+    """The oldest and the newest of the versions that follow each other without a gap.
+
+    Older ones that are kept apart, each with a checkpoint of its own, do not count.
 
     Raises:
         NotADeltaTableError: there is no table.
         CorruptTableError: commits are missing from the log.
     """
     path = directory(location)
-    commits, checkpoints = _listing(path)
-    if not commits and not checkpoints:
+    commits, bases = _listing(path)
+    if not commits and not bases:
         raise NotADeltaTableError(str(path), "there is no commit in its _delta_log")
-    last = max((*commits, *checkpoints))
+    last = max((*commits, *bases))
     # A version can be read from a checkpoint at or before it and every commit after that.
     run = last
     present = set(commits)
@@ -102,7 +116,7 @@ def version_range(location: str | Path) -> tuple[int, int]:
         run -= 1
     if run < 0:
         return 0, last
-    reachable = [version for version in checkpoints if version >= run]
+    reachable = [version for version in bases if version >= run]
     if not reachable:
         raise CorruptTableError(str(path), f"commit {run} is missing from the log")
     return min(reachable), last
@@ -143,6 +157,45 @@ def history(location: str | Path, limit: int | None = None) -> list[Commit]:
     path = directory(location)
     version_range(path)
     return [_commit(path, version) for version in _listing(path)[0][::-1][:limit]]
+
+
+def committed_at(location: str | Path, version: int) -> datetime | None:
+    """When a version was made; ``None`` where its commit is no longer there."""
+    path = directory(location)
+    if not (path / "_delta_log" / f"{version:020}.json").exists():
+        return None
+    return _commit(path, version).timestamp
+
+
+def last_change(location: str | Path) -> Commit:
+    """The newest commit that changed rows or columns; the oldest one there is if none of them did.
+
+    A compaction, or another value of a table property, makes a version whose rows are those of
+    the version before.
+
+    Raises:
+        NotADeltaTableError: there is no table.
+        CorruptTableError: a commit cannot be read.
+    """
+    path = directory(location)
+    first, last = version_range(path)
+    commits = set(_listing(path)[0])
+    version = last
+    while version > first and version - 1 in commits and not changes_rows(actions(path, version)):
+        version -= 1
+    return _commit(path, version)
+
+
+def changes_rows(entries: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the actions of a commit change rows or columns, and not only files or settings."""
+    operation = None
+    for entry in entries:
+        action = entry.get("add") or entry.get("remove")
+        if action and action.get("dataChange", True):
+            return True
+        if information := entry.get("commitInfo"):
+            operation = information.get("operation")
+    return operation not in UPKEEP
 
 
 def commit_of(location: str | Path, marker: str, after: int = -1) -> int | None:
@@ -228,6 +281,5 @@ def _listing(path: Path) -> tuple[list[int], list[int]]:
     """Versions of the commits and of the checkpoints in the log, ascending."""
     log = path / "_delta_log"
     names = [entry.name for entry in log.iterdir()] if log.is_dir() else []
-    commits = [int(match[1]) for name in names if (match := _COMMIT.fullmatch(name))]
-    checkpoints = {int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))}
-    return sorted(commits), sorted(checkpoints)
+    commits = [int(match[1]) for name in names if (match := COMMIT_NAME.fullmatch(name))]
+    return sorted(commits), sorted(checkpoints(names))

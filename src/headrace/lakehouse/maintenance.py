@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from headrace.lakehouse.errors import RetentionTooShortError
-from headrace.lakehouse.files import file_path
+from headrace.lakehouse import sweep
+from headrace.lakehouse.errors import (
+    RetentionTooShortError,
+    TableHeldError,
+    VersionNotFoundError,
+)
+from headrace.lakehouse.log import version_range
 from headrace.lakehouse.opening import delta_errors, directory, open_table
+from headrace.lakehouse.properties import is_held
 from headrace.lakehouse.retry import retry
 
 RETENTION_FLOOR: Final = timedelta(days=7)
@@ -21,6 +29,7 @@ def vacuum(
     *,
     floor: timedelta = RETENTION_FLOOR,
     orphans: bool = False,
+    keep: Collection[int] | None = None,
 ) -> list[str]:
     """Remove files that only versions older than the retention need.
 
@@ -33,29 +42,29 @@ def vacuum(
         floor: ``RETENTION_FLOOR`` but for tables whose versions nobody goes back to.
         orphans: also files older than the retention that no commit names, such as a writer
             leaves that is killed before its commit.
+        keep: versions that stay readable, however old. A table that is held is not touched
+            without it.
 
     Returns:
         Absolute paths of the files removed.
 
     Raises:
         RetentionTooShortError: the retention is under the floor.
+        TableHeldError: versions of the table are needed, and ``keep`` does not name them.
+        VersionNotFoundError: a version to keep is lost already.
         NotADeltaTableError: there is no table.
     """
     path = directory(location)
     if retention < floor:
         raise RetentionTooShortError(str(path), retention, floor)
-    hours = -(-retention // timedelta(hours=1))
-
-    def action() -> list[str]:
-        table = open_table(path)
-        with delta_errors(path):
-            gone: list[str] = table.vacuum(
-                hours, dry_run=dry_run, enforce_retention_duration=False, full=orphans
-            )
-        return gone
-
-    removed = retry(action, location=path, operation="vacuum")
-    return sorted(str(file_path(path, file)) for file in removed)
+    if keep is None and is_held(path):
+        raise TableHeldError(str(path))
+    planned = sweep.plan(path, retention, keep=keep or (), orphans=orphans)
+    for version in planned.lost:
+        raise VersionNotFoundError(str(path), version, *version_range(path))
+    if not dry_run:
+        sweep.apply(planned)
+    return sorted(str(path / name) for name in planned.removed)
 
 
 def compact(location: str | Path, target_bytes: int | None = None) -> int:
@@ -88,6 +97,26 @@ def checkpoint(location: str | Path) -> None:
     Raises:
         NotADeltaTableError: there is no table.
     """
-    table = open_table(location)
-    with delta_errors(directory(location)):
+    path = directory(location)
+    table = open_table(path)
+    with delta_errors(path):
         table.create_checkpoint()
+    forget_hint(path)
+
+
+def forget_hint(location: str | Path, version: int = -1) -> None:
+    """Remove ``_last_checkpoint`` where it points beyond a version.
+
+    The file spares readers a look at the log's directory, and the protocol asks for none. Where
+    it is, Sail 0.7.2 finds older versions only if they have a checkpoint of their own, or the
+    version before them has one: the others are a missing commit file to it.
+    """
+    hint = directory(location) / "_delta_log" / "_last_checkpoint"
+    try:
+        newest = json.loads(hint.read_bytes()).get("version", -1)
+    except FileNotFoundError:
+        return
+    except (ValueError, AttributeError):
+        newest = version + 1  # no reader can use it
+    if newest > version:
+        hint.unlink(missing_ok=True)
