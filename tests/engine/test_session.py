@@ -71,6 +71,17 @@ def test_reads_are_pinned_to_a_version(workspace: Workspace, spark: SparkSession
     assert last(workspace).kind == "read"
 
 
+def test_versions_before_a_checkpoint_are_read(workspace: Workspace, spark: SparkSession) -> None:
+    import deltalake
+
+    for _ in range(5):
+        numbers(spark, 3).write.mode("append").saveAsTable("gold.t")
+    location = str(workspace.catalog.location_for("gold.t"))
+    deltalake.DeltaTable(location).create_checkpoint()
+    assert spark.read.option("versionAsOf", 2).table("gold.t").count() == 9
+    assert spark.sql("SELECT * FROM gold.t VERSION AS OF 3").count() == 12
+
+
 def test_a_version_that_is_not_there_is_an_error(spark: SparkSession) -> None:
     numbers(spark, 3).write.saveAsTable("gold.t")
     with pytest.raises(VersionNotFoundError):

@@ -223,6 +223,8 @@ class PinningResolver:
             source.options[key] = value
         if version is not None:
             source.options["versionAsOf"] = str(version)
+            if not files.is_remote(location):
+                lakehouse.forget_hint(location, version)
         self._leaves[made.common.plan_id] = access
         return made
 
