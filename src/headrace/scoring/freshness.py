@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from headrace import lakehouse
 from headrace.catalog import TableName
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from headrace.registry import ModelVersion
     from headrace.scoring.spec import PredictionSpec
     from headrace.workspace import Workspace
-
-#: Delta operations that rearrange files and change no row.
-_UPKEEP: Final = frozenset({"OPTIMIZE", "VACUUM START", "VACUUM END"})
 
 
 def scoring_freshness(workspace: Workspace, spec: PredictionSpec) -> Freshness:
@@ -51,8 +48,8 @@ def judge(workspace: Workspace, spec: PredictionSpec, version: ModelVersion) -> 
     entry = workspace.catalog.resolve(spec.input)
     if not (entry.location and lakehouse.exists(entry.location)):
         return Freshness(True, f"input {entry.name} is gone")
-    newest = lakehouse.history(entry.location, limit=1)[0]
-    if newest.version != last.input_version:
+    newest = lakehouse.last_change(entry.location)
+    if newest.version > last.input_version:
         return Freshness(
             True, f"input {entry.name} moved from version {last.input_version} to {newest.version}"
         )
@@ -82,9 +79,9 @@ def _output_freshness(workspace: Workspace, table: str, written: int | None) -> 
     newest = lakehouse.latest_version(entry.location)
     if newest is None or newest < written:
         return Freshness(True, f"{table} no longer holds version {written}")
-    for change in lakehouse.history(entry.location, newest - written):
-        if change.version > written and change.operation not in _UPKEEP:
-            return Freshness(
-                True, f"version {change.version} of {table} was written by {change.operation}"
-            )
+    change = lakehouse.last_change(entry.location)
+    if change.version > written:
+        return Freshness(
+            True, f"version {change.version} of {table} was written by {change.operation}"
+        )
     return Freshness(False, f"model, input and table are those of version {written}")

@@ -29,8 +29,8 @@ def training_freshness(workspace: Workspace, spec: TrainingSpec) -> Freshness:
     entry = workspace.catalog.find(spec.table)
     if not (entry and entry.location and lakehouse.exists(entry.location)):
         return Freshness(True, f"table {spec.table} is not there yet")
-    name, newest = str(entry.name), lakehouse.history(entry.location, limit=1)[0]
-    if name == record.table_name and newest.version != record.table_version:
+    name, newest = str(entry.name), lakehouse.last_change(entry.location)
+    if name == record.table_name and newest.version > record.table_version:
         return Freshness(
             True, f"table {name} moved from version {record.table_version} to {newest.version}"
         )
@@ -42,6 +42,6 @@ def training_freshness(workspace: Workspace, spec: TrainingSpec) -> Freshness:
         return Freshness(True, f"settings changed: {', '.join(changed) or 'fields were removed'}")
     if read_source(workspace.paths.root, spec).digest != record.code_digest:
         return Freshness(True, f"code of {spec.file} or of a module that it imports changed")
-    if environment.lock().digest != record.environment_digest:
-        return Freshness(True, "installed packages changed")
-    return Freshness(False, f"trained on {name} version {newest.version}")
+    if environment.installed_digest(workspace.paths.root) != record.environment_digest:
+        return Freshness(True, "installed packages, or the lock, changed")
+    return Freshness(False, f"trained on {name} version {record.table_version}")
