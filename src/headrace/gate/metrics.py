@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Resampled = Callable[[Floats], Floats]
 
 Task = Literal["binary", "multiclass", "regression"]
+
+BINS: Final = 10
+"""Bins of neighbouring scores in a calibration error."""
 
 _DENSE = 5_000_000  # cells of a (groups, thresholds) matrix that is worth holding
 
@@ -121,20 +124,26 @@ def _confusion(outcome: Outcome) -> list[Floats]:
     return [outcome.truth, outcome.label, outcome.truth * outcome.label]
 
 
+def _false_alarms(outcome: Outcome) -> list[Floats]:
+    negative = 1 - outcome.truth
+    return [outcome.label * negative, negative]
+
+
 def _hits(outcome: Outcome) -> list[Floats]:
     import numpy as np
 
     return [(outcome.truth == outcome.label).astype(np.float64), np.ones(len(outcome.truth))]
 
 
-def _is_probability(score: Floats) -> bool:
+def is_probability(score: Floats) -> bool:
+    """Whether all scores lie in [0, 1]."""
     return bool(((score >= 0) & (score <= 1)).all())
 
 
 def _log_losses(outcome: Outcome) -> list[Floats]:
     import numpy as np
 
-    if not _is_probability(outcome.score):
+    if not is_probability(outcome.score):
         return [np.full(len(outcome.truth), np.nan), np.ones(len(outcome.truth))]
     tiny = np.finfo(np.float64).eps
     p = np.clip(outcome.score, tiny, 1 - tiny)
@@ -151,7 +160,7 @@ def _briers(outcome: Outcome) -> list[Floats]:
     import numpy as np
 
     squares, ones = _squares(outcome)
-    return [squares if _is_probability(outcome.score) else np.full(len(ones), np.nan), ones]
+    return [squares if is_probability(outcome.score) else np.full(len(ones), np.nan), ones]
 
 
 def _absolutes(outcome: Outcome) -> list[Floats]:
@@ -305,6 +314,35 @@ def _median_absolute_error(outcome: Outcome, units: Units) -> Resampled:
     return resampled
 
 
+def score_bins(score: Floats) -> Index:
+    """The bin of each row: ``BINS`` of them, by ascending score, with about as many rows each.
+
+    Equal scores share a bin, so there are fewer where scores repeat. Bins of equal width would
+    hold nearly all rows of a rare class in the lowest one (Nguyen and O'Connor 2015).
+    """
+    import numpy as np
+
+    inner = np.quantile(score, np.arange(1, BINS) / BINS, method="higher")
+    edges = np.unique(inner[inner > score.min()])
+    return np.searchsorted(edges, score, side="right").astype(np.intp)
+
+
+def _calibration_error(outcome: Outcome, units: Units) -> Resampled:
+    """Mean distance of score and share of positives, over bins (Naeini et al. 2015).
+
+    The bins are those of the rows as they are, also on resamples.
+    """
+    import numpy as np
+
+    if not is_probability(outcome.score):
+        return lambda counts: np.full(len(counts), np.nan)
+    cell = units.of_row * BINS + score_bins(outcome.score)
+    off = np.bincount(cell, outcome.score - outcome.truth, minlength=units.count * BINS)
+    distances = off.reshape(units.count, BINS)
+    rows = np.bincount(units.of_row, minlength=units.count)
+    return lambda counts: _divide(np.abs(counts @ distances).sum(axis=1), counts @ rows)
+
+
 def _root(total: Floats, rows: Floats) -> Floats:
     import numpy as np
 
@@ -340,6 +378,13 @@ METRICS = {
         ),
         Metric("log_loss", ("binary",), False, _of_sums(_log_losses, _divide)),
         Metric("brier", ("binary",), False, _of_sums(_briers, _divide)),
+        Metric(
+            "false_positive_rate",
+            ("binary",),
+            False,
+            _of_sums(_false_alarms, _divide),
+        ),
+        Metric("calibration_error", ("binary",), False, _calibration_error),
         Metric("rmse", ("regression",), False, _of_sums(_squares, _root)),
         Metric("mae", ("regression",), False, _of_sums(_absolutes, _divide)),
         Metric("r2", ("regression",), True, _of_sums(_variances, _r2)),

@@ -155,6 +155,32 @@ def compare(
     Raises:
         ValueError: the outcomes differ in rows or truth.
     """
+    sign = 1 if metric.greater_is_better else -1
+    gains = bootstrap_gains(metric, candidate, champion, units, resamples=resamples, seed=seed)
+    at = metric.value(candidate), metric.value(champion)
+    return Comparison(
+        candidate=at[0],
+        champion=at[1],
+        gain=sign * (at[0] - at[1]),
+        interval=percentile_interval(gains, confidence),
+        units=units.count,
+    )
+
+
+def bootstrap_gains(
+    metric: Metric,
+    candidate: Outcome,
+    champion: Outcome,
+    units: Units,
+    *,
+    resamples: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """The gain on each of the draws, shape (resamples,); NaN where it is undefined.
+
+    Raises:
+        ValueError: the outcomes differ in rows or truth.
+    """
     import numpy as np
 
     if not np.array_equal(candidate.truth, champion.truth):
@@ -163,15 +189,9 @@ def compare(
     sign = 1 if metric.greater_is_better else -1
     # The widest array of a chunk is by rows, also when groups are drawn.
     chunk = max(1, _CELLS // max(len(candidate.truth), units.count))
-    gains = [
-        sign * (ours(drawn) - theirs(drawn))
-        for drawn in counts(units.count, resamples, seed, chunk=chunk)
-    ]
-    at = metric.value(candidate), metric.value(champion)
-    return Comparison(
-        candidate=at[0],
-        champion=at[1],
-        gain=sign * (at[0] - at[1]),
-        interval=percentile_interval(np.concatenate(gains), confidence),
-        units=units.count,
+    return np.concatenate(
+        [
+            sign * (ours(drawn) - theirs(drawn))
+            for drawn in counts(units.count, resamples, seed, chunk=chunk)
+        ]
     )

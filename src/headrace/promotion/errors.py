@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, did_you_mean
 
 
 class GateError(HeadraceError):
@@ -20,7 +20,7 @@ def _entry(model: str) -> str:
 
 
 def _without_alias(model: str) -> str:
-    return f'mlflow.MlflowClient().delete_registered_model_alias("{model}", "production")'
+    return f"headrace override {model} --none --reason TEXT"
 
 
 class MetricTaskError(GateError):
@@ -116,6 +116,22 @@ class ModelInputError(GateError):
         )
 
 
+class ModelElsewhereError(GateError):
+    """The files of a version are not on this machine, where they are measured."""
+
+    code = "model_elsewhere"
+
+    def __init__(self, model: str, version: str, location: str) -> None:
+        self.model, self.version, self.location = model, version, location
+        super().__init__(
+            f"The files of {version} are not on this machine.",
+            where=location,
+            why="latency and size are measured on them",
+            next=f"leave latency_p99 and max_size out of {_entry(model)}, or judge it where "
+            "its files are",
+        )
+
+
 class TooManySlicesError(GateError):
     """A slice column has too many values to be one."""
 
@@ -147,4 +163,49 @@ class ChampionChangedError(GateError):
             where=f"{model}@{alias}",
             why=f"the candidate was compared with {text(judged)}; now it is {text(now)}",
             next="headrace run compares it with the new champion",
+        )
+
+
+class GroupUnknownError(GateError):
+    """The gate names a group that the project does not have."""
+
+    code = "group_unknown"
+
+    def __init__(self, model: str, group: str, known: Sequence[str]) -> None:
+        self.model, self.group, self.known = model, group, list(known)
+        super().__init__(
+            f'There is no group "{group}" to approve {model}.',
+            where=f"headrace.yaml, models, {model}, gate, approvals",
+            why=did_you_mean(group, known) or f"groups are: {', '.join(known) or 'none'}",
+            next="give the group and its members under groups: in headrace.yaml",
+        )
+
+
+class OverrideReasonError(GateError):
+    """An override without a reason."""
+
+    code = "override_reason"
+    status = 400
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(
+            f"An override of {model} needs a reason.",
+            why="whoever reads the status, the evidence or the audit log later asks for it",
+            next=f'headrace override {model}/VERSION --reason "what happened, and who decided"',
+        )
+
+
+class OverrideNothingError(GateError):
+    """The alias is where the override would put it."""
+
+    code = "override_nothing"
+
+    def __init__(self, model: str, alias: str, version: int | None) -> None:
+        self.model, self.alias, self.version = model, alias, version
+        what = "points nowhere" if version is None else f"points to version {version}"
+        super().__init__(
+            f"There is nothing to override: {model}@{alias} {what} already.",
+            where=f"{model}@{alias}",
+            next="headrace status shows the models and their aliases",
         )

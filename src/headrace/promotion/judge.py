@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.gate import rule
-from headrace.gate.conditions import enough, meets
-from headrace.gate.findings import Bound, Difference, Findings, LeakCheck, LeakName, SliceReport
+from headrace.gate.calibration import calibration
+from headrace.gate.conditions import meets
+from headrace.gate.exact import wins_by_chance
+from headrace.gate.findings import Bound, Difference, Findings
 from headrace.gate.metrics import METRICS, Outcome, Task, Units
+from headrace.gate.paired import pairs
 from headrace.gate.statistics import (
     Comparison,
     compare,
@@ -17,29 +21,47 @@ from headrace.gate.statistics import (
     rows_as_units,
     support,
 )
-from headrace.promotion.errors import MetricTaskError, MetricUndefinedError, TooManySlicesError
+from headrace.promotion.costs import latency, size
+from headrace.promotion.errors import MetricTaskError, MetricUndefinedError
+from headrace.promotion.leaks import leak_checks
 from headrace.promotion.scores import column_values, contender, frozen_rows, outcome, task_of
+from headrace.promotion.slices import Slice, groups_apart, reports, slices
 from headrace.tracking.errors import HoldoutOneClassError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from headrace.gate.findings import SliceReport
     from headrace.gate.spec import GateSpec
     from headrace.gate.verdict import Verdict
+    from headrace.promotion.scores import Contender
     from headrace.registry import ModelVersion
     from headrace.tracking import TrainingSpec
     from headrace.tracking.holdout import HoldoutRows
     from headrace.workspace import Workspace
 
-_MOST_SLICES: Final = 50
-_SEED: Final = 20260101  # fixed: the same rows and models give the same verdict
+SEED: Final = 20260101
+"""Of all draws: the same rows and models give the same verdict."""
 
 
 @dataclass(frozen=True)
-class _Slice:
-    column: str
-    value: str
-    mask: Any
+class Judged:
+    """What a judgement works on.
+
+    Attributes:
+        training, gate: the spec and the rule.
+        held: the frozen rows.
+        task: what the labels are.
+        units: what a resample draws together.
+        contenders: the candidate, and the champion if there is one.
+        outcomes: what each said of the rows.
+    """
+
+    training: TrainingSpec
+    gate: GateSpec
+    held: HoldoutRows
+    task: Task
+    units: Units
+    contenders: tuple[Contender, ...]
+    outcomes: tuple[Outcome, ...]
 
 
 def judge(
@@ -51,9 +73,11 @@ def judge(
 ) -> Verdict:
     """Compare a candidate with the champion on the candidate's frozen hold-out.
 
-    It is promoted if its metric is better by a paired bootstrap interval that lies above
-    ``min_gain``, and every bound is met, overall and in each slice with enough rows. Rows of a
-    group are resampled together. A first model has bounds to meet and nobody to beat.
+    It is promoted if its metric is better, by a paired bootstrap interval that lies above
+    ``min_gain`` or by an exact test where there is one; if every bound is met, overall and in
+    each slice with enough rows; if it is worse in no slice; and if nothing leaked that training
+    should not have known. Rows of a group are resampled together. A first model has bounds to
+    meet and nobody to beat.
 
     Changes nothing; ``promote`` carries the verdict out.
 
@@ -62,48 +86,52 @@ def judge(
         HoldoutLostError: the frozen rows cannot be read.
         HoldoutOneClassError: they hold one class.
     """
-    contenders = [contender(workspace, each) for each in (candidate, champion) if each is not None]
-    beside = {*gate.slices, *([training.group] if training.group else [])}
-    held = frozen_rows(workspace, contenders, beside)
-    task = task_of(held.record)
-    _check(training, gate, task, held)
-    outcomes = [outcome(each, held, task) for each in contenders]
-    measured = METRICS[gate.metric].value(outcomes[0])
-    if math.isnan(measured):
-        raise MetricUndefinedError(training.name, str(candidate), gate.metric)
-    difference = None
-    if champion is not None:
-        units = _units(training, held)
-        difference = _difference(training, gate, champion, units, outcomes, task)
-    parts = list(_slices(training, gate, held))
-    reports = tuple(_report(gate, part, outcomes, task) for part in parts)
+    case = prepare(workspace, training, gate, candidate, champion)
     found = Findings(
-        task=task,
+        task=case.task,
         champion=None if champion is None else champion.version,
         metric=gate.metric,
-        candidate=measured,
-        difference=difference,
-        bounds=tuple(_bounds(training, gate, candidate, outcomes[0], parts, reports)),
-        slices=reports,
-        leaks=_leaks(),
-        rows=len(held.y),
-        holdout_digest=held.record.digest,
+        candidate=_value(case, gate.metric, case.outcomes[0], candidate),
+        difference=None if champion is None else _difference(case, champion),
+        **_parts(case, candidate),
+        **_reliability(case),
+        leaks=leak_checks(workspace, training, gate, case.contenders[0], case.held),
+        latency=latency(workspace, case.contenders[0], case.held) if gate.latency_p99 else None,
+        size=size(workspace, candidate) if gate.max_size else None,
+        rows=len(case.held.y),
+        holdout_digest=case.held.record.digest,
     )
     return rule.decide(gate, found, model=training.name, version=candidate.version)
 
 
-def _leaks() -> tuple[LeakCheck, ...]:
-    names: tuple[LeakName, ...] = ("rows", "groups", "label", "times", "horizon")
-    return tuple(
-        LeakCheck(
-            check=name, columns=(), measure="", value=None, rows=0, of=0, note="not looked at"
-        )
-        for name in names
+def prepare(
+    workspace: Workspace,
+    training: TrainingSpec,
+    gate: GateSpec,
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+) -> Judged:
+    """Load and score what ``judge`` compares; raises as it does."""
+    contenders = [contender(workspace, each) for each in (candidate, champion) if each is not None]
+    columns = {*gate.slices, *(each.column for each in gate.fairness)}
+    beside = {*columns, *([training.group] if training.group else [])}
+    held = frozen_rows(workspace, contenders, beside)
+    task = task_of(held.record)
+    _check(training, gate, task, held)
+    return Judged(
+        training=training,
+        gate=gate,
+        held=held,
+        task=task,
+        units=_units(training, held),
+        contenders=tuple(contenders),
+        outcomes=tuple(outcome(each, held, task) for each in contenders),
     )
 
 
 def _check(training: TrainingSpec, gate: GateSpec, task: Task, held: HoldoutRows) -> None:
-    for name in (gate.metric, *gate.min, *gate.slice_floors):
+    fair = (each.metric for each in gate.fairness)
+    for name in (gate.metric, *gate.min, *gate.slice_floors, *fair):
         if task not in METRICS[name].tasks:
             known = [each.name for each in METRICS.values() if task in each.tasks]
             raise MetricTaskError(training.name, name, task, known)
@@ -121,25 +149,28 @@ def _units(training: TrainingSpec, held: HoldoutRows) -> Units:
     return groups_as_units(column_values(held.rows, training.group))
 
 
-def _difference(
-    training: TrainingSpec,
-    gate: GateSpec,
-    champion: ModelVersion,
-    units: Units,
-    outcomes: list[Outcome],
-    task: Task,
-) -> Difference:
+def _value(case: Judged, metric: str, found: Outcome, version: ModelVersion) -> float:
+    value = METRICS[metric].value(found)
+    if math.isnan(value):
+        raise MetricUndefinedError(case.training.name, str(version), metric)
+    return value
+
+
+def _difference(case: Judged, champion: ModelVersion) -> Difference:
+    gate, metric = case.gate, METRICS[case.gate.metric]
+    ours, theirs = case.outcomes
     found: Comparison = compare(
-        METRICS[gate.metric],
-        outcomes[0],
-        outcomes[1],
-        units,
+        metric,
+        ours,
+        theirs,
+        case.units,
         confidence=gate.confidence,
         resamples=gate.resamples,
-        seed=_SEED,
+        seed=SEED,
     )
     if math.isnan(found.champion) or not found.interval.resamples:
-        raise MetricUndefinedError(training.name, str(champion), gate.metric)
+        raise MetricUndefinedError(case.training.name, str(champion), gate.metric)
+    exact = None if case.training.group or gate.min_gain else pairs(metric, ours, theirs)
     return Difference(
         champion=found.champion,
         gain=found.gain,
@@ -148,65 +179,52 @@ def _difference(
         confidence=found.interval.confidence,
         resamples=found.interval.resamples,
         units=found.units,
-        support=support(units, outcomes[0].truth if task == "binary" else None),
-        grouped_by=training.group,
+        support=support(case.units, ours.truth if case.task == "binary" else None),
+        grouped_by=case.training.group,
+        pairs=exact,
+        p_value=None if exact is None else wins_by_chance(exact.wins, exact.losses),
     )
 
 
-def _slices(training: TrainingSpec, gate: GateSpec, held: HoldoutRows) -> Iterator[_Slice]:
-    import pandas as pd
-
-    for column in gate.slices:
-        values = pd.Series(column_values(held.rows, column))
-        codes, distinct = pd.factorize(values, sort=True, use_na_sentinel=False)
-        if len(distinct) > _MOST_SLICES:
-            raise TooManySlicesError(training.name, column, len(distinct), _MOST_SLICES)
-        for code, value in enumerate(distinct):
-            name = "null" if pd.isna(value) else str(value)
-            yield _Slice(column, name, codes == code)
+def _reliability(case: Judged) -> dict[str, Any]:
+    if case.task != "binary":
+        return {}
+    names = ("calibration", "champion_calibration")
+    return {name: calibration(each) for name, each in zip(names, case.outcomes, strict=False)}
 
 
-def _report(gate: GateSpec, part: _Slice, outcomes: list[Outcome], task: Task) -> SliceReport:
-    values = [_value(gate.metric, each.part(part.mask)) for each in outcomes]
-    rows = int(part.mask.sum())
-    positives = int(outcomes[0].truth[part.mask].sum()) if task == "binary" else None
-    return SliceReport(
-        column=part.column,
-        slice=part.value,
-        rows=rows,
-        positives=positives,
-        judged=enough(gate, rows, positives),
-        candidate=values[0],
-        champion=values[1] if len(values) > 1 else None,
+def _parts(case: Judged, candidate: ModelVersion) -> dict[str, Any]:
+    """Slices, bounds and fairness."""
+    parts = list(slices(case.training, case.gate.slices, case.held))
+    told = reports(
+        case.gate,
+        parts,
+        case.outcomes,
+        case.task,
+        case.units,
+        grouped=case.training.group is not None,
+        seed=SEED,
     )
-
-
-def _value(metric: str, part: Outcome) -> float | None:
-    value = METRICS[metric].value(part)
-    return None if math.isnan(value) else value
+    return {
+        "slices": told,
+        "bounds": tuple(_bounds(case, candidate, parts, told)),
+        "fairness": groups_apart(case.training, case.gate, case.held, case.outcomes[0], case.task),
+    }
 
 
 def _bounds(
-    training: TrainingSpec,
-    gate: GateSpec,
-    candidate: ModelVersion,
-    found: Outcome,
-    parts: list[_Slice],
-    reports: tuple[SliceReport, ...],
+    case: Judged, candidate: ModelVersion, parts: list[Slice], told: tuple[SliceReport, ...]
 ) -> Iterator[Bound]:
-    for name, bound in gate.min.items():
-        value = METRICS[name].value(found)
-        if math.isnan(value):
-            raise MetricUndefinedError(training.name, str(candidate), name)
+    found = case.outcomes[0]
+    for name, bound in case.gate.min.items():
+        value = _value(case, name, found, candidate)
         met = meets(name, value, bound)
         yield Bound(metric=name, bound=bound, value=value, met=met, rows=len(found.truth))
-    for part, report in zip(parts, reports, strict=True):
+    for part, report in zip(parts, told, strict=True):
         if not report.judged:
             continue
-        for name, bound in gate.slice_floors.items():
-            value = METRICS[name].value(found.part(part.mask))
-            if math.isnan(value):
-                raise MetricUndefinedError(training.name, str(candidate), name)
+        for name, bound in case.gate.slice_floors.items():
+            value = _value(case, name, found.part(part.mask), candidate)
             yield Bound(
                 metric=name,
                 bound=bound,
