@@ -16,6 +16,8 @@ import pyarrow as pa
 import pytest
 
 from headrace import lakehouse
+from headrace.promotion import override
+from headrace.registry import resolve
 from headrace.tracking import TrainingSpec
 from headrace.workspace import Workspace, open_workspace
 
@@ -135,3 +137,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelProject]:
     project = make_model_project(tmp_path_factory.mktemp("models") / "project")
     yield project
     project.workspace.close()
+
+
+def put_alias(workspace: Workspace, model: str, version: int, alias: str = "production") -> None:
+    """Point a protected alias at a version without a gate: an override, as a person makes one."""
+    override(workspace, resolve(workspace, f"{model}/{version}"), alias, reason="a test", by="test")

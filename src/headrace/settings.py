@@ -53,9 +53,29 @@ SETTINGS: Final = {
         Setting("HEADRACE_HOST", "127.0.0.1", "Address that `headrace up` listens on."),
         Setting("HEADRACE_PORT", "8351", "Port of the scoring plane."),
         Setting(
+            "HEADRACE_CONTROL_PORT",
+            "8350",
+            "Port of the control plane: MLflow's server and its pages, guarded.",
+        ),
+        Setting(
+            "HEADRACE_KEYS",
+            "~/.config/headrace/keys",
+            "Where the keys of people who approve are kept, one a name.",
+        ),
+        Setting(
             "HEADRACE_ENVIRONMENTS",
             "~/.cache/headrace/environments",
             "Where environments that uv built are kept, one a lock.",
+        ),
+        Setting(
+            "HEADRACE_WHEELS",
+            "",
+            "Directory of wheels that environments are built from before any index is asked.",
+        ),
+        Setting(
+            "HEADRACE_ALLOW_DRIFT",
+            "",
+            "1: train also where the environment is not the project's lock; recorded.",
         ),
         Setting(
             "HEADRACE_TLS_CERT",
@@ -99,21 +119,32 @@ class InvalidSettingError(HeadraceError):
         )
 
 
-def port_setting() -> int:
-    """The port that ``HEADRACE_PORT`` names.
+def port_setting(name: str = "HEADRACE_PORT") -> int:
+    """The port that a setting names.
 
     Raises:
         InvalidSettingError: it is no whole number.
     """
-    text = setting("HEADRACE_PORT")
+    text = setting(name)
     if not re.fullmatch(r"[0-9]{1,5}", text):
         raise InvalidSettingError(
-            "HEADRACE_PORT",
-            text,
-            "a port is a number from 0 to 65535",
-            SETTINGS["HEADRACE_PORT"].default,
+            name, text, "a port is a number from 0 to 65535", SETTINGS[name].default
         )
     return int(text)
+
+
+def flag_setting(name: str) -> bool:
+    """Whether a setting is turned on: 1 or true; off by 0, false, or nothing.
+
+    Raises:
+        InvalidSettingError: it is another word.
+    """
+    text = setting(name).strip().lower()
+    if text in ("", "0", "false"):
+        return False
+    if text in ("1", "true"):
+        return True
+    raise InvalidSettingError(name, text, "it is turned on by 1 and off by 0", "1")
 
 
 class Secret:

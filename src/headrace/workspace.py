@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from headrace.catalog import Catalog, Lineage, Store, openlineage
+from headrace.catalog import Catalog, Lineage, Store, guards, openlineage
 from headrace.catalog.mlflow_tables import ensure_mlflow_tables
 from headrace.catalog.store import driver_url
 from headrace.settings import Paths, check_path, find_project
@@ -43,6 +43,8 @@ class Workspace:
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.store = Store.open(paths.database_url)
+        # MLflow's own migrations make its tables anew, without the triggers.
+        guards.install(self.store)
         self.catalog = Catalog(self.store, paths.warehouse)
         self.lineage = Lineage(self.store)
         self._emitter: openlineage.Emitter | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from tests.modelling import ModelProject, feature_rows
+from tests.modelling import ModelProject, feature_rows, put_alias
 
 from headrace.promotion import GateSpec, build, build_freshness
 from headrace.promotion.store import alias_moves, verdicts
@@ -29,12 +29,12 @@ def state(project: ModelProject) -> dict[str, Any]:
     with workspace.store.reading() as connection:
         judged = connection.execute(
             select(verdicts.c.version, verdicts.c.champion, verdicts.c.promoted).order_by(
-                verdicts.c.judged_at
+                verdicts.c.sequence
             )
         )
         moved = connection.execute(
             select(alias_moves.c.from_version, alias_moves.c.to_version).order_by(
-                alias_moves.c.moved_at
+                alias_moves.c.sequence
             )
         )
         return {
@@ -102,7 +102,7 @@ def test_a_roll_back_by_hand_is_left_alone(make_models: MakeModels) -> None:
     build(project.workspace, project.spec(params={"depth": 1, "trees": 1}), GATE)
     better = project.spec(params={"depth": 6, "trees": 30})
     build(project.workspace, better, GATE)
-    project.workspace.mlflow().set_registered_model_alias("failure", "production", "1")
+    put_alias(project.workspace, "failure", 1)
     assert not build(project.workspace, better, GATE).changed
     assert state(project)["champion"] == 1
 
@@ -113,14 +113,13 @@ def test_a_champion_that_changes_while_the_gate_runs_is_compared_again(
     project = make_models(rows=feature_rows(600))
     build(project.workspace, project.spec(params={"depth": 1, "trees": 1}), GATE)
     build(project.workspace, project.spec(params={"depth": 1, "trees": 2}), GATE, full=True)
-    client = project.workspace.mlflow()
-    client.set_registered_model_alias("failure", "production", "1")
+    put_alias(project.workspace, "failure", 1)
     moved: list[str] = []
 
     def meanwhile(point: str) -> None:
         if point == "build.judged" and not moved:
             moved.append(point)
-            client.set_registered_model_alias("failure", "production", "2")
+            put_alias(project.workspace, "failure", 2)
 
     monkeypatch.setattr(sys.modules["headrace.promotion.build"], "crash_point", meanwhile)
     result = build(project.workspace, project.spec(params={"depth": 6, "trees": 30}), GATE)

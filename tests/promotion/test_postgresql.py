@@ -35,7 +35,7 @@ def test_models_are_built_and_promoted_on_postgresql(
     assert resolve(project.workspace, "failure@production").model_id == strong.trained.model_id
     late = strong.verdict.model_copy(update={"id": "verdict_late", "version": 1, "champion": None})
     with pytest.raises(ChampionChangedError):
-        promote(project.workspace, late)
+        promote(project.workspace, late, gate)
     assert not build(
         project.workspace, project.spec(params={"depth": 6, "trees": 30}), gate
     ).changed

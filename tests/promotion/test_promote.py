@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from mlflow import MlflowClient
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
-from tests.modelling import ModelProject, feature_rows
+from tests.modelling import ModelProject, feature_rows, put_alias
+from tests.promotion.conftest import GATE, add_versions, verdict
 
-from headrace.gate.verdict import Difference
-from headrace.ids import new_id
-from headrace.promotion import ChampionChangedError, Verdict, last_verdict, promote
+from headrace.promotion import ChampionChangedError, Verdict, last_verdict, promote, take_away
 from headrace.promotion.store import alias_moves, verdicts
 from headrace.registry import champion
 
@@ -30,36 +28,8 @@ MakeModels = Callable[..., ModelProject]
 def workspace(make_models: MakeModels) -> Workspace:
     """A project whose model ``failure`` has four versions and no champion."""
     workspace = make_models(rows=feature_rows(60)).workspace
-    client = workspace.mlflow()
-    client.create_registered_model("failure")
-    for number in range(4):
-        client.create_model_version("failure", f"file:///models/m-{number:032x}")
+    add_versions(workspace, 4)
     return workspace
-
-
-def verdict(version: int, over: int | None, promoted: bool = True) -> Verdict:
-    difference = None
-    if over is not None:
-        difference = Difference(
-            champion=0.5, gain=0.2, low=0.1, high=0.3, confidence=0.95, resamples=300, units=9
-        )
-    return Verdict(
-        id=new_id("verdict"),
-        model="failure",
-        version=version,
-        champion=over,
-        promoted=promoted,
-        reasons=() if promoted else ("recall 0.2 is below 0.5",),
-        metric="average_precision",
-        candidate=0.7,
-        difference=difference,
-        bounds=(),
-        slices=(),
-        rows=100,
-        holdout_digest="h",
-        gate_digest="g",
-        judged_at=datetime.now(UTC),
-    )
 
 
 def alias(workspace: Workspace, name: str = "production") -> int:
@@ -78,9 +48,9 @@ def rows(workspace: Workspace) -> tuple[int, int]:
 
 
 def test_mlflow_sees_the_alias_its_tags_and_the_next_move(workspace: Workspace) -> None:
-    promote(workspace, verdict(1, None))
+    promote(workspace, verdict(1, None), GATE)
     assert alias(workspace) == 1
-    promote(workspace, verdict(2, 1))
+    promote(workspace, verdict(2, 1), GATE)
     assert alias(workspace) == 2
     seen = workspace.mlflow().get_model_version("failure", "2")
     assert seen.aliases == ["production"]
@@ -90,15 +60,15 @@ def test_mlflow_sees_the_alias_its_tags_and_the_next_move(workspace: Workspace) 
         "+0.2 (95 % interval +0.1 to +0.3) over version 1"
     )
     with workspace.store.reading() as connection:
-        moves = connection.execute(select(alias_moves).order_by(alias_moves.c.moved_at)).all()
+        moves = connection.execute(select(alias_moves).order_by(alias_moves.c.sequence)).all()
     assert [(move.from_version, move.to_version) for move in moves] == [(None, 1), (1, 2)]
     assert rows(workspace) == (2, 2)
 
 
 def test_a_refused_candidate_keeps_its_version_with_the_reasons(workspace: Workspace) -> None:
-    promote(workspace, verdict(1, None))
+    promote(workspace, verdict(1, None), GATE)
     refused = verdict(2, 1, promoted=False)
-    promote(workspace, refused)
+    promote(workspace, refused, GATE)
     assert alias(workspace) == 1
     seen = workspace.mlflow().get_model_version("failure", "2")
     assert seen.tags["headrace.verdict"] == "refused"
@@ -111,54 +81,54 @@ def test_a_refused_candidate_keeps_its_version_with_the_reasons(workspace: Works
 
 def test_a_verdict_is_carried_out_once(workspace: Workspace) -> None:
     first = verdict(1, None)
-    promote(workspace, first)
-    promote(workspace, verdict(2, 1))
-    promote(workspace, first)
+    promote(workspace, first, GATE)
+    promote(workspace, verdict(2, 1), GATE)
+    promote(workspace, first, GATE)
     assert alias(workspace) == 2
     assert rows(workspace) == (2, 2)
 
 
 @pytest.mark.parametrize("promoted", [True, False])
 def test_a_champion_that_changed_meanwhile_is_noticed(workspace: Workspace, promoted: bool) -> None:
-    promote(workspace, verdict(1, None))
-    workspace.mlflow().set_registered_model_alias("failure", "production", "3")
+    promote(workspace, verdict(1, None), GATE)
+    put_alias(workspace, "failure", 3)
     with pytest.raises(ChampionChangedError, match="compared with version 1; now it is version 3"):
-        promote(workspace, verdict(2, 1, promoted=promoted))
+        promote(workspace, verdict(2, 1, promoted=promoted), GATE)
     assert alias(workspace) == 3
     assert last_verdict(workspace, "failure", 2) is None
-    assert rows(workspace) == (1, 1)
+    assert rows(workspace) == (1, 2)
 
 
 def test_an_alias_that_appeared_or_went_is_noticed(workspace: Workspace) -> None:
-    promote(workspace, verdict(1, None))
+    promote(workspace, verdict(1, None), GATE)
     with pytest.raises(ChampionChangedError, match="compared with no version"):
-        promote(workspace, verdict(2, None))
-    workspace.mlflow().delete_registered_model_alias("failure", "production")
+        promote(workspace, verdict(2, None), GATE)
+    take_away(workspace, "failure", reason="a test")
     with pytest.raises(ChampionChangedError, match="now it is no version"):
-        promote(workspace, verdict(2, 1))
+        promote(workspace, verdict(2, 1), GATE)
     assert champion(workspace, "failure") is None
 
 
 def test_the_version_in_production_can_be_judged_again(workspace: Workspace) -> None:
-    promote(workspace, verdict(1, None))
-    promote(workspace, verdict(1, None, promoted=False))
+    promote(workspace, verdict(1, None), GATE)
+    promote(workspace, verdict(1, None, promoted=False), GATE)
     assert alias(workspace) == 1
     assert rows(workspace) == (2, 1)
 
 
 def test_aliases_are_apart(workspace: Workspace) -> None:
-    promote(workspace, verdict(1, None))
-    promote(workspace, verdict(2, None), alias="staging")
+    promote(workspace, verdict(1, None), GATE)
+    promote(workspace, verdict(2, None), GATE, alias="staging")
     assert (alias(workspace), alias(workspace, "staging")) == (1, 2)
 
 
 def test_of_many_at_once_one_wins(workspace: Workspace) -> None:
-    promote(workspace, verdict(1, None))
+    promote(workspace, verdict(1, None), GATE)
     candidates = [verdict(2 + number % 3, 1) for number in range(9)]
 
     def attempt(each: Verdict) -> int | None:
         try:
-            promote(workspace, each)
+            promote(workspace, each, GATE)
         except ChampionChangedError:
             return None
         return each.version
@@ -178,7 +148,7 @@ def test_nothing_is_kept_of_a_promotion_that_fails_half_way(
 
     monkeypatch.setattr(sys.modules["headrace.promotion.promote"], "_move", full)
     with pytest.raises(OperationalError):
-        promote(workspace, verdict(1, None))
+        promote(workspace, verdict(1, None), GATE)
     assert rows(workspace) == (0, 0)
     assert champion(workspace, "failure") is None
     assert "headrace.verdict" not in workspace.mlflow().get_model_version("failure", "1").tags

@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+from headrace.catalog.audit import Audit as Audit
+from headrace.catalog.audit import AuditEntry as AuditEntry
 from headrace.catalog.catalog import Catalog as Catalog
 from headrace.catalog.entry import Entry as Entry
 from headrace.catalog.errors import (
@@ -43,6 +45,8 @@ from headrace.catalog.store import Store as Store
 
 __all__ = [
     "Access",
+    "Audit",
+    "AuditEntry",
     "Catalog",
     "ColumnFlow",
     "DatabaseTooNewError",

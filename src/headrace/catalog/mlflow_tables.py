@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import create_engine, inspect
 
+from headrace.catalog import guards
 from headrace.crash import crash_point
 
 if TYPE_CHECKING:
@@ -27,20 +28,26 @@ _MARK: Final = "alembic_version"  # holds the number of MLflow's last migration
 
 
 def ensure_mlflow_tables(store: Store) -> None:
-    """Create MLflow's tables if the database has none. Safe from several processes at once."""
-    if _exist(store):
+    """Create MLflow's tables if the database has none. Safe from several processes at once.
+
+    They are guarded from then on; see ``guards``.
+    """
+    if not _exist(store):
+        with store.lock("mlflow"):
+            if not _exist(store):
+                _create(store)
+    guards.install(store)
+
+
+def _create(store: Store) -> None:
+    if store.dialect != "sqlite":
+        _initialize(store.engine)
         return
-    with store.lock("mlflow"):
-        if _exist(store):
-            return
-        if store.dialect == "sqlite":
-            statements = _schema()
-            with store.begin() as connection:
-                for statement in statements:
-                    connection.exec_driver_sql(statement)
-                crash_point("mlflow-tables")
-        else:
-            _initialize(store.engine)
+    statements = _schema()
+    with store.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        crash_point("mlflow-tables")
 
 
 def _exist(store: Store) -> bool:

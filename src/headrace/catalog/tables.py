@@ -86,6 +86,7 @@ accesses = Table(
     # Of a write: whether it left none of the rows that were there before.
     Column("replaces", Boolean),
     Index("ix_headrace_accesses_name", "name", "direction", "version"),
+    Index("ix_headrace_accesses_location", "location", "name"),
 )
 
 Index(
@@ -106,6 +107,7 @@ files = Table(
     Column("modified", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     UniqueConstraint("path", "size", "modified", "sha256", name="uq_headrace_files"),
+    Index("ix_headrace_files_sha256", "sha256"),
 )
 
 operation_files = Table(
@@ -115,4 +117,32 @@ operation_files = Table(
     Column("file_id", ForeignKey(files.c.id), primary_key=True),
     Column("position", Integer, nullable=False),
     Index("ix_headrace_operation_files_file", "file_id"),
+)
+
+protected_aliases = Table(
+    "headrace_protected_aliases",
+    metadata,
+    # In lower case: an alias that differs by case alone would be taken for it.
+    Column("alias", String(255), primary_key=True),
+)
+
+permits = Table(
+    "headrace_permits",
+    metadata,
+    # Rows exist only inside the transaction that needs them.
+    Column("object", String(512), primary_key=True),
+)
+
+audit = Table(
+    "headrace_audit",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("object", String(512), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("details", JSON, nullable=False),
+    Index("ix_headrace_audit_object", "object", "sequence"),
+    sqlite_autoincrement=True,
 )

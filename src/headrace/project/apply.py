@@ -165,11 +165,20 @@ def _build_model(desired: Desired, name: str, full: bool) -> Result:
     from headrace.promotion import build
 
     entry = desired.project.models[name]
-    result = build(desired.workspace, entry, entry.gate, full=full)
+    groups = desired.project.groups
+    result = build(
+        desired.workspace,
+        entry,
+        entry.gate,
+        full=full,
+        groups=groups,
+        allow_drift=desired.allow_drift,
+    )
     verdict = result.verdict
-    return verdict.summary, {
+    return result.summary, {
         "version": result.version.version,
-        "promoted": verdict.promoted,
+        "promoted": result.state == "promoted",
+        "state": result.state,
         "verdict": verdict.as_json(),
         "kernel": result.version.tags.get("headrace.kernel"),
     }

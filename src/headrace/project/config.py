@@ -6,20 +6,31 @@ import ast
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from headrace.catalog import TableName
 from headrace.endpoints.spec import EndpointSpec
 from headrace.errors import HeadraceError, did_you_mean
 from headrace.gate.spec import GateSpec
 from headrace.pipeline.spec import Expectations
+from headrace.project.approvers import approval_problems
 from headrace.project.yaml_lines import LinedYaml, Location, load
 from headrace.registry.reference import PinnedModel
+from headrace.registry.versions import PRODUCTION
 from headrace.scoring.spec import PredictionSpec
 from headrace.settings import InvalidSettingError, Paths, setting
 from headrace.tracking.spec import TrainingSpec
+
+AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 
 #: Keys under these sections name a thing; the name becomes the field of the same thing.
 _NAMED = {"models": "name", "endpoints": "name"}
@@ -54,6 +65,14 @@ class Project(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name of the project")
+    protected: list[AliasName] = Field(
+        default_factory=lambda: [PRODUCTION],
+        description="aliases of models that move only through the gate",
+    )
+    groups: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="who may approve, by group: the public key (ssh-ed25519 ...) by name",
+    )
     pipeline: str | None = Field(
         default=None, description="path of a Spark Declarative Pipelines spec"
     )
@@ -253,6 +272,8 @@ def _dangling(paths: Paths, project: Project, document: LinedYaml) -> list[tuple
         text = _missing_function(paths.root, model.train)
         if text:
             problem(text, "models", name, "train")
+    for location, text in approval_problems(project.groups, project.models):
+        problem(text, *location)
     references = [
         (("endpoints", name, "model"), endpoint.model)
         for name, endpoint in project.endpoints.items()

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from headrace.catalog import guards
 from headrace.errors import HeadraceError
 from headrace.freshness import Freshness
+from headrace.identity import principal
 from headrace.project.config import (
     Project,
     configuration,
@@ -84,11 +86,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Desired:
-    """A project opened for planning: its file, its pipeline and its stores."""
+    """A project opened for planning: its file, its pipeline and its stores.
+
+    Attributes:
+        allow_drift: train also where the environment is not the project's lock; ``None``:
+            as ``HEADRACE_ALLOW_DRIFT`` says.
+    """
 
     workspace: Workspace
     project: Project
     pipeline: Pipeline | None
+    allow_drift: bool | None = None
 
     @property
     def tables(self) -> Pipeline:
@@ -111,6 +119,7 @@ def open_project(workspace: Workspace, overrides: dict[str, str] | None = None) 
     from headrace.pipeline import load_pipeline
 
     project = load_project(workspace.paths)
+    guards.protect(workspace.store, project.protected, principal())
     if not schema_file(workspace.paths).exists():
         # The state directory is not part of a repository: a clone of the project has none.
         write_schema(workspace.paths)
@@ -243,7 +252,7 @@ def _judge_model(desired: Desired, name: str) -> Freshness:
     from headrace.promotion import build_freshness
 
     entry = desired.project.models[name]
-    return build_freshness(desired.workspace, entry, entry.gate)
+    return build_freshness(desired.workspace, entry, entry.gate, groups=desired.project.groups)
 
 
 def _judge_endpoint(desired: Desired, name: str) -> Freshness:

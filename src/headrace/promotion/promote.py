@@ -1,137 +1,232 @@
-"""Carrying a verdict out: the alias and its record in one transaction."""
+"""Carrying a verdict out: the statement, the record, the move and the alias in one transaction."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headrace import clock
-from headrace.gate.verdict import Verdict
-from headrace.ids import new_id
+from headrace.approvals.approve import counted, good
+from headrace.catalog import audit, guards
+from headrace.crash import crash_point
+from headrace.evidence import Keys, append
+from headrace.identity import principal
+from headrace.promotion import statement
 from headrace.promotion.errors import ChampionChangedError
-from headrace.promotion.store import alias_moves, verdicts
-from headrace.registry.versions import PRODUCTION, SCOPE, alias_version, aliases, version_tags
+from headrace.promotion.records import (
+    Decided,
+    State,
+    change_state,
+    decision_in,
+    last_decision,
+    move_alias,
+    record_verdict,
+    write_tags,
+)
+from headrace.promotion.waiting import Groups, ask_for
+from headrace.registry.versions import PRODUCTION, alias_version, resolve
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from headrace.evidence import Decision as Statement
+    from headrace.gate.spec import GateSpec
+    from headrace.gate.verdict import Verdict
+    from headrace.registry import ModelVersion
     from headrace.workspace import Workspace
 
 
-def promote(workspace: Workspace, verdict: Verdict, alias: str = PRODUCTION) -> None:
-    """Record a verdict, and if it promotes, point the alias at the candidate.
+def promote(
+    workspace: Workspace,
+    verdict: Verdict,
+    gate: GateSpec,
+    alias: str = PRODUCTION,
+) -> Decided:
+    """State and record a verdict, and if it promotes, point the alias at the candidate.
 
-    The verdict, the tags of the version, the move and MLflow's alias are one transaction on the
-    database that they share: there is no moment at which one is visible without the others. A
-    refused verdict moves nothing, nor does one on the version in production: it is judged again
-    when the rule changes, and a person decides what a refusal then means. The same verdict again
-    changes nothing.
+    The signed statement, the verdict, the tags of the version, the move and MLflow's alias are one
+    transaction on the database that they share: there is no moment at which one is visible
+    without the others. A refused verdict moves nothing, nor does one on the version in
+    production: it is judged again when the rule changes, and a person decides what a refusal
+    then means. One that needs approvals waits. The same verdict again changes nothing.
+
+    Returns:
+        What became of it: it is ``refused``, ``waiting`` or ``promoted``.
 
     Raises:
         ChampionChangedError: the alias no longer points to the champion of the verdict.
     """
+    by = principal()
+    version = resolve(workspace, f"{verdict.model}/{verdict.version}")
+    state: Literal["refused", "waiting", "promoted"] = "refused"
+    if verdict.promoted:
+        state = "waiting" if gate.approvals.count else "promoted"
+    # It reads the model's files: before the transaction, which others wait for.
+    drafted = statement.decision(workspace, verdict, gate, kind=state, alias=alias)
+    guards.install(workspace.store)
     try:
         with workspace.store.begin() as connection:
-            known = select(verdicts.c.id).where(verdicts.c.id == verdict.id)
-            if connection.execute(known).one_or_none() is not None:
-                return
-            now = alias_version(connection, verdict.model, alias, for_update=True)
-            if now not in (verdict.champion, verdict.version):
-                raise ChampionChangedError(verdict.model, alias, verdict.champion, now)
-            _record(connection, verdict, alias)
-            if verdict.promoted and now != verdict.version:
-                _move(connection, verdict, alias)
+            known = decision_in(connection, verdict.model, verdict=verdict.id)
+            if known is not None:
+                return known
+            now = _unchanged(connection, verdict, alias)
+            made = append(connection, Keys(workspace.paths), drafted)
+            record_verdict(connection, verdict, alias, state, made.digest, by)
+            write_tags(
+                connection,
+                verdict.model,
+                verdict.version,
+                {
+                    **_tags(state, verdict, made.digest),
+                    "headrace.verdict_id": verdict.id,
+                    f"headrace.{verdict.metric}": repr(verdict.candidate),
+                },
+            )
+            crash_point("promote.recorded")
+            if state == "promoted":
+                _move(connection, version, verdict, alias, now, made.digest, by)
+            _audit(connection, verdict, alias, state, made.digest, by)
+            crash_point("promote.moved")
     except IntegrityError as error:
-        # Two first champions at once: the alias had no row to lock.
-        with workspace.store.reading() as connection:
-            now = alias_version(connection, verdict.model, alias)
-        if now == verdict.champion:
-            raise
-        raise ChampionChangedError(verdict.model, alias, verdict.champion, now) from error
+        _explain(workspace, verdict, alias, error)
+        raise
+    return Decided(verdict, state, alias, made.digest, by)
+
+
+def promote_approved(
+    workspace: Workspace, decided: Decided, gate: GateSpec, groups: Groups
+) -> Decided:
+    """Promote a version that waits, if it has its approvals; else it goes on waiting.
+
+    Raises:
+        ChampionChangedError: it was compared with a champion that is none any more; its approvals
+            are void with that comparison.
+    """
+    verdict, alias, by = decided.verdict, decided.alias, principal()
+    version = resolve(workspace, f"{verdict.model}/{verdict.version}")
+    ask = ask_for(decided, gate, groups)
+    with workspace.store.reading() as connection:
+        if len(good(counted(connection, ask))) < ask.count:
+            return decided
+    drafted = statement.decision(workspace, verdict, gate, kind="promoted", alias=alias)
+    guards.install(workspace.store)
+    with workspace.store.begin() as connection:
+        current = decision_in(connection, verdict.model, verdict=verdict.id)
+        if current is None or current.state != "waiting":
+            return current or decided
+        now = _unchanged(connection, verdict, alias)
+        at = clock.now()
+        given = good(counted(connection, ask, at))
+        if len(given) < ask.count:
+            return current  # one expired in this moment
+        approved = _with(
+            drafted,
+            approvals={
+                "ask": ask.as_json(),
+                "at": clock.iso(at),
+                "given": [each.envelope.decode() for each in given],
+            },
+        )
+        made = append(connection, Keys(workspace.paths), approved)
+        change_state(connection, verdict.id, "promoted", made.digest)
+        tags = _tags("promoted", verdict, made.digest)
+        write_tags(connection, verdict.model, verdict.version, tags)
+        crash_point("promote.recorded")
+        _move(connection, version, verdict, alias, now, made.digest, by)
+        names = [each.approver for each in given]
+        _audit(connection, verdict, alias, "promoted", made.digest, by, {"approved_by": names})
+        crash_point("promote.moved")
+    return replace(decided, state="promoted", evidence=made.digest)
 
 
 def last_verdict(
     workspace: Workspace, model: str, version: int | None = None, gate_digest: str | None = None
 ) -> Verdict | None:
     """The newest verdict on a model, or on one version by one rule."""
-    query = select(verdicts.c.body).where(verdicts.c.model == model)
-    if version is not None:
-        query = query.where(verdicts.c.version == version)
-    if gate_digest is not None:
-        query = query.where(verdicts.c.gate_digest == gate_digest)
-    query = query.order_by(verdicts.c.judged_at.desc(), verdicts.c.id.desc()).limit(1)
+    found = last_decision(workspace, model, version, gate_digest)
+    return None if found is None else found.verdict
+
+
+def _unchanged(connection: Connection, verdict: Verdict, alias: str) -> int | None:
+    """Where the alias is, locked until the transaction ends, if the verdict is on that."""
+    now = alias_version(connection, verdict.model, alias, for_update=True)
+    if now not in (verdict.champion, verdict.version):
+        raise ChampionChangedError(verdict.model, alias, verdict.champion, now)
+    return now
+
+
+def _explain(workspace: Workspace, verdict: Verdict, alias: str, error: IntegrityError) -> None:
+    """Two first champions at once meet in the insert: the alias had no row to lock."""
     with workspace.store.reading() as connection:
-        body = connection.execute(query).scalar_one_or_none()
-    return None if body is None else Verdict.from_json(body)
+        now = alias_version(connection, verdict.model, alias)
+    if now != verdict.champion:
+        raise ChampionChangedError(verdict.model, alias, verdict.champion, now) from error
 
 
-def _record(connection: Connection, verdict: Verdict, alias: str) -> None:
-    connection.execute(
-        insert(verdicts).values(
-            id=verdict.id,
-            model=verdict.model,
-            version=verdict.version,
-            champion=verdict.champion,
-            alias=alias,
-            promoted=verdict.promoted,
-            gate_digest=verdict.gate_digest,
-            body=verdict.as_json(),
-            judged_at=verdict.judged_at,
-        )
-    )
-    tags = {
-        "headrace.verdict": "promoted" if verdict.promoted else "refused",
-        "headrace.verdict_id": verdict.id,
-        "headrace.verdict_summary": verdict.summary,
-        f"headrace.{verdict.metric}": repr(verdict.candidate),
-    }
-    of_version = (
-        version_tags.c.workspace == SCOPE,
-        version_tags.c.name == verdict.model,
-        version_tags.c.version == verdict.version,
-    )
-    connection.execute(delete(version_tags).where(*of_version, version_tags.c.key.in_(tags)))
-    connection.execute(
-        insert(version_tags),
-        [
-            {
-                "workspace": SCOPE,
-                "name": verdict.model,
-                "version": verdict.version,
-                "key": key,
-                "value": value,
-            }
-            for key, value in tags.items()
-        ],
-    )
-
-
-def _move(connection: Connection, verdict: Verdict, alias: str) -> None:
-    if verdict.champion is None:
-        connection.execute(
-            insert(aliases).values(
-                workspace=SCOPE, name=verdict.model, alias=alias, version=verdict.version
-            )
-        )
-    else:
-        connection.execute(
-            update(aliases)
-            .where(
-                aliases.c.workspace == SCOPE,
-                aliases.c.name == verdict.model,
-                aliases.c.alias == alias,
-            )
-            .values(version=verdict.version)
-        )
-    connection.execute(
-        insert(alias_moves).values(
-            id=new_id("move"),
-            model=verdict.model,
-            alias=alias,
-            from_version=verdict.champion,
-            to_version=verdict.version,
-            verdict=verdict.id,
+def _move(
+    connection: Connection,
+    version: ModelVersion,
+    verdict: Verdict,
+    alias: str,
+    now: int | None,
+    evidence: str,
+    by: str,
+) -> None:
+    if now != version.version:
+        move_alias(
+            connection,
+            version.name,
+            alias,
+            now,
+            version,
+            kind="promoted",
             reason=verdict.summary,
-            moved_at=clock.now(),
+            by=by,
+            verdict=verdict.id,
+            evidence=evidence,
         )
+
+
+def _tags(state: State, verdict: Verdict, evidence: str) -> dict[str, str | None]:
+    return {
+        "headrace.verdict": state,
+        "headrace.verdict_summary": summary_of(state, verdict),
+        "headrace.evidence": evidence,
+    }
+
+
+def summary_of(state: State, verdict: Verdict) -> str:
+    """The verdict's line, of a version that waits in other words."""
+    waits = state == "waiting"
+    return verdict.summary.replace("promoted:", "waits for approvals:", 1 if waits else 0)
+
+
+def _with(drafted: Statement, **more: Mapping[str, Any]) -> Statement:
+    return replace(drafted, predicate={**drafted.predicate, **more})
+
+
+def _audit(
+    connection: Connection,
+    verdict: Verdict,
+    alias: str,
+    state: State,
+    evidence: str,
+    by: str,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    audit.record(
+        connection,
+        f"gate.{state}",
+        f"{verdict.model}@{alias}",
+        by=by,
+        details={
+            "version": verdict.version,
+            "champion": verdict.champion,
+            "verdict": verdict.id,
+            "evidence": evidence,
+            **(more or {}),
+        },
     )
