@@ -14,9 +14,15 @@ from headrace.evidence.chain import evidence_of as evidence_of
 from headrace.evidence.chain import find as find
 from headrace.evidence.digests import digests_of as digests_of
 from headrace.evidence.errors import EvidenceError as EvidenceError
+from headrace.evidence.examine import Chain as Chain
+from headrace.evidence.examine import verify_chain as verify_chain
+from headrace.evidence.guard import check as check
+from headrace.evidence.guard import check_alias as check_alias
+from headrace.evidence.guard import protected_alias as protected_alias
 from headrace.evidence.keys import Keys as Keys
 from headrace.evidence.keys import PublicKey as PublicKey
 from headrace.evidence.keys import Signer as Signer
+from headrace.evidence.rotation import rotate as rotate
 from headrace.evidence.statement import Decision as Decision
 from headrace.evidence.statement import Evidence as Evidence
 from headrace.evidence.verification import Check as Check
@@ -25,6 +31,7 @@ from headrace.evidence.verify import verify as verify
 
 __all__ = [
     "About",
+    "Chain",
     "Check",
     "Decision",
     "Evidence",
@@ -34,8 +41,13 @@ __all__ = [
     "Signer",
     "Verification",
     "append",
+    "check",
+    "check_alias",
     "digests_of",
     "evidence_of",
     "find",
+    "protected_alias",
+    "rotate",
     "verify",
+    "verify_chain",
 ]

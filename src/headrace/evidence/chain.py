@@ -71,22 +71,27 @@ def append(connection: Connection, keys: Keys, decision: Decision) -> Evidence:
 
 
 def append_key(
-    connection: Connection, keys: Keys, fresh: PublicKey, reason: str, *, lost: bool
+    connection: Connection, keys: Keys, before: str, fresh: PublicKey, reason: str, *, lost: bool
 ) -> Evidence:
     """State that another key signs from now on.
 
-    The key before it signs that; where it is lost the new one does, which ``verify_chain`` tells.
+    Args:
+        connection: of the caller's transaction.
+        keys: of the workspace.
+        before: id of the key that signs until now.
+        fresh: the key that signs next.
+        reason: why.
+        lost: the key before is gone, so that the fresh one signs this; ``examine`` tells that.
     """
-    head = _lock_head(connection, keys)
     body = {
         "kind": "key",
         "key": {"keyid": fresh.keyid, "public": fresh.pem},
-        "replaces": head.keyid,
+        "replaces": before,
         "lost": lost,
         "reason": reason,
     }
     subjects = {f"{fresh.keyid}.pub.pem": digest_of(fresh.pem.encode())}
-    by = fresh.keyid if lost else None
+    by = fresh.keyid if lost else before
     return _append(connection, keys, "key", KEY, subjects, body, by=by, then=fresh.keyid)
 
 

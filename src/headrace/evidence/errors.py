@@ -50,6 +50,22 @@ class EvidenceRefusedError(EvidenceError):
         )
 
 
+class AliasUnstatedError(EvidenceError):
+    """The alias leads elsewhere than the last statement on it says."""
+
+    code = "alias_unstated"
+
+    def __init__(self, model: str, version: int, alias: str, stated: int) -> None:
+        self.model, self.version, self.alias, self.stated = model, version, alias, stated
+        super().__init__(
+            f"The alias {alias} of {model} was moved without a statement.",
+            where=f"{model}@{alias}",
+            why=f"it leads to version {version}, and the last statement gives it to {stated}",
+            next=f"headrace audit --object {model}@{alias}; to put it right: headrace override "
+            f"{model}/{stated} --reason TEXT",
+        )
+
+
 class EnvelopeError(HeadraceError):
     """Bytes that are no signed envelope of ours.
 
@@ -103,4 +119,20 @@ class SigningKeyMissingError(HeadraceError):
             why="statements are signed with one key until it is rotated; this directory lacks it",
             next=f"bring back {directory.name}/{keyid}.pem from the machine that has it, or, if "
             "it is lost: headrace key rotate --lost",
+        )
+
+
+class KeyNotLostError(HeadraceError):
+    """A key was called lost that is here."""
+
+    code = "key_not_lost"
+    status = 409
+
+    def __init__(self, directory: Path, keyid: str) -> None:
+        self.directory, self.keyid = directory, keyid
+        super().__init__(
+            f"The key {keyid[:16]} is not lost.",
+            where=str(directory / f"{keyid}.pem"),
+            why="here it is, and a rotation that it signs itself is worth more",
+            next="headrace key rotate",
         )
