@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from mlflow.deployments import get_deploy_client, run_local
 from mlflow.exceptions import MlflowException
+from tests.modelling import put_alias
 from tests.planes import row
 
 from headrace.deployments.plane import payload_of
@@ -38,7 +39,7 @@ def registered(project: Served) -> Served:
         for kind in ("first", "second", "unloadable"):
             model_id = project.versions[kind].model_id
             client.create_model_version("model", f"models:/{model_id}", model_id=model_id)
-        client.set_registered_model_alias("model", "production", "1")
+    put_alias(project.workspace, "model", 1)
     return project
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import mlflow
 import pytest
 from sklearn.dummy import DummyClassifier
-from tests.modelling import ModelProject, feature_rows
+from tests.modelling import ModelProject, feature_rows, put_alias
 
 from headrace.registry import (
     AliasNotFoundError,
@@ -34,7 +34,7 @@ def trained(models: ModelProject) -> TrainedModel:
 @pytest.fixture(scope="module")
 def registered(models: ModelProject, trained: TrainedModel) -> ModelVersion:
     version = register(models.workspace, models.spec(lookback="24h"), trained)
-    models.workspace.mlflow().set_registered_model_alias("failure", "production", "1")
+    put_alias(models.workspace, "failure", 1)
     return version
 
 

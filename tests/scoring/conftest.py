@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from tests.modelling import put_alias
 
 from headrace import lakehouse
 from headrace.scoring import PredictionSpec
@@ -76,8 +77,7 @@ class Scored:
 
     def promote(self, version: int) -> None:
         """Point ``production`` at a version."""
-        client = self.workspace.mlflow()
-        client.set_registered_model_alias(self.model, "production", str(version))
+        put_alias(self.workspace, self.model, version)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from tests.modelling import put_alias
 from tests.payloads.wires import Wire, every_wire
 from tests.planes import Client, Reply
 
@@ -62,7 +63,7 @@ def plane(trained: ModelProject, tmp_path_factory: pytest.TempPathFactory) -> It
         warnings.simplefilter("ignore")  # of MLflow, on integer columns
         source = tmp_path_factory.mktemp("typed") / "typed.py"
         log_pyfunc(workspace, source, "typed", TYPED, TYPED_INPUTS, TYPED_OUTPUTS)
-    workspace.mlflow().set_registered_model_alias("typed", "production", "1")
+    put_alias(workspace, "typed", 1)
     for name in ("failure", "typed"):
         spec = EndpointSpec(name=name, model=f"{name}@production")
         deploy(workspace, spec, resolve(workspace, f"{name}@production"))

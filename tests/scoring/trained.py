@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from tests.modelling import ModelProject, make_model_project
+from tests.modelling import ModelProject, make_model_project, put_alias
 
 from headrace import kernels, lakehouse
 from headrace.registry import register, resolve
@@ -49,7 +49,7 @@ def make_trained(root: Path) -> ModelProject:
     version = register(project.workspace, spec, train(project.workspace, spec))
     report = kernels.ensure_kernel(artifacts(project, version))
     assert report.proven, report.reason
-    project.workspace.mlflow().set_registered_model_alias("failure", "production", "1")
+    put_alias(project.workspace, "failure", 1)
     return project
 
 

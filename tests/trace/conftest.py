@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.modelling import put_alias
 
 from headrace.scoring import PredictionSpec, Scoring, score
 from headrace.workspace import Workspace, open_workspace
@@ -139,7 +140,7 @@ def make_model(workspace: Workspace) -> str:
         }
     )
     version = register(workspace, spec, train(workspace, spec))
-    workspace.mlflow().set_registered_model_alias("failure", "production", str(version.version))
+    put_alias(workspace, "failure", version.version)
     return str(version.run_id)
 
 

@@ -15,6 +15,7 @@ import pytest
 from headrace import clock, lakehouse
 from headrace.catalog import TableNotFoundError
 from headrace.ids import new_id
+from headrace.promotion import take_away
 from headrace.requestlog.spool import SpoolWriter
 from headrace.requestlog.tables import request_rows
 from headrace.scoring import score
@@ -337,9 +338,8 @@ def test_an_answer_that_is_nowhere_says_so(
 
 def test_a_deleted_version_still_traces_its_data(loop: Loop) -> None:
     """Last in the module: the version is gone afterwards."""
-    client = loop.workspace.mlflow()
-    client.delete_registered_model_alias("failure", "production")
-    client.delete_model_version("failure", "1")
+    take_away(loop.workspace, "failure", reason="a test")
+    loop.workspace.mlflow().delete_model_version("failure", "1")
     trace = trace_row(loop.workspace, "gold.predictions", KEY)
     assert titles(trace, "model") == ["failure/1, deleted"]
     # The row itself names the run.
