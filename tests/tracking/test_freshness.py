@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.modelling import ModelProject, feature_rows
 
-from headrace.tracking import train, training_freshness
-from headrace.tracking.environment import Lock
+from headrace.environments import from_environment, write_lock
+from headrace.tracking import environment, train, training_freshness
 
 if TYPE_CHECKING:
     import pytest
@@ -41,8 +41,13 @@ def test_each_thing_that_makes_a_model_stale_is_named(
     assert reason() is None
 
     with monkeypatch.context() as patch:
-        patch.setattr("headrace.tracking.environment.lock", lambda: Lock("other", "other"))
+        patch.setattr(environment, "_listing", lambda: "# Python 3.11\nother==1\n")
         assert reason() == "installed packages changed"
+    (project.root / "requirements.txt").write_text("scikit-learn\n")
+    lock = write_lock(project.root, from_environment(project.root))
+    assert reason() == "the lock, or what is installed of it, changed"
+    lock.unlink()
+    assert reason() is None
 
     project.put(feature_rows(500))
     assert reason() == "table main.gold.features moved from version 0 to 1"

@@ -16,24 +16,35 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--full", is_flag=True, help="Rebuild from scratch, also what is fresh.")
+@click.option("--allow-drift", is_flag=True, help="Train although the environment is not the lock.")
 @conf_option
 @json_option
 @debug_option
 @click.pass_context
 def command(
-    ctx: click.Context, names: tuple[str, ...], full: bool, conf: dict[str, str], as_json: bool
+    ctx: click.Context,
+    names: tuple[str, ...],
+    full: bool,
+    allow_drift: bool,
+    conf: dict[str, str],
+    as_json: bool,
 ) -> None:
     """Bring everything that is stale up to date, in dependency order.
 
     A failed step stops only what needs it. Running again picks up where it stopped; with
     nothing changed it does nothing. NAMES narrow the run.
+
+    With --allow-drift each version that is trained says how its environment differed.
     """
+    from dataclasses import replace
+
     from headrace.cli.output import SilentObserver, StepPrinter, echo_json, working
     from headrace.project import apply, build, narrow, open_project
     from headrace.workspace import open_workspace
 
     with working("reading the project"):
         desired = open_project(open_workspace(), conf)
+        desired = replace(desired, allow_drift=allow_drift or None)
         plan = narrow(build(desired), names)
     observer = SilentObserver() if as_json else StepPrinter(plan)
     run = apply(desired, plan, observer, full=full)

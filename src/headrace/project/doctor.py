@@ -17,6 +17,7 @@ from headrace.settings import (
     Paths,
     ProjectNotFoundError,
     find_project,
+    flag_setting,
     port_setting,
     setting,
 )
@@ -47,6 +48,7 @@ def examine(start: Path | None = None) -> list[Check]:
     probes: tuple[Callable[[Paths], Check], ...] = (
         _project_file,
         _database,
+        _environment_lock,
         _token,
         _disk,
         _tables,
@@ -126,6 +128,23 @@ def _database(paths: Paths) -> Check:
         return Check("database", "ok", store.url)
     finally:
         store.close()
+
+
+def _environment_lock(paths: Paths) -> Check:
+    from headrace.environments import PROJECT_LOCK, check_lock
+
+    name, check = "environment lock", check_lock(paths.root)
+    if check is None:
+        return Check(name, "warning", f"no {PROJECT_LOCK}", "headrace lock")
+    if check.ok:
+        found = f"{len(check.lock.requirements)} distributions, as installed"
+        return Check(name, "ok", found)
+    state: State = "warning" if flag_setting("HEADRACE_ALLOW_DRIFT") else "failed"
+    shown = "; ".join(check.lines[:3])
+    if len(check.lines) > 3:
+        shown += f"; and {len(check.lines) - 3} more"
+    step = "headrace lock" if check.changed else f"python -m uv pip install -r {PROJECT_LOCK}"
+    return Check(name, state, shown, step)
 
 
 def _token(paths: Paths) -> Check:

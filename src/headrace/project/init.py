@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 from importlib.resources import as_file, files
@@ -10,6 +11,8 @@ from pathlib import Path
 from headrace.errors import HeadraceError, did_you_mean
 from headrace.project.config import write_schema
 from headrace.settings import PROJECT_FILE, Paths, check_path, read_token
+
+log = logging.getLogger(__name__)
 
 
 class UnknownTemplateError(HeadraceError):
@@ -51,7 +54,10 @@ def templates() -> list[str]:
 
 
 def init(directory: Path, template: str) -> list[Path]:
-    """Write a project, its bearer token and the schema for editors.
+    """Write a project, its bearer token, the lock of its libraries and the schema for editors.
+
+    The lock is of what is installed here; there is none where that is not what the template
+    asks for.
 
     All of it is written beside the target and moved into place at once, so that an interrupted
     ``init`` leaves no half project.
@@ -83,9 +89,20 @@ def init(directory: Path, template: str) -> list[Path]:
 def _write(staging: Path, template: str) -> list[Path]:
     with as_file(files("headrace.project") / "templates" / template) as source:
         shutil.copytree(source, staging, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    _lock(staging)
     written = sorted(path.relative_to(staging) for path in staging.rglob("*") if path.is_file())
     paths = Paths(staging)
     paths.make()
     read_token(paths)
     write_schema(paths)
     return written
+
+
+def _lock(staging: Path) -> None:
+    """Lock what is installed, without an index: that takes a moment, and works offline."""
+    from headrace.environments import NotInstalledError, from_environment, write_lock
+
+    try:
+        write_lock(staging, from_environment(staging))
+    except NotInstalledError as error:
+        log.warning("no lock was made: %s", "; ".join(error.differences))

@@ -176,6 +176,30 @@ class TrainingSourceError(TrainingError):
         )
 
 
+class EnvironmentDriftError(TrainingError):
+    """What is installed is not the project's lock.
+
+    Attributes:
+        changed: what requirements.txt asks for and the lock does not have.
+        drift: what is missing, or installed at another version.
+    """
+
+    code = "environment_drift"
+
+    def __init__(
+        self, model: str, where: str, changed: Sequence[str], drift: Sequence[str]
+    ) -> None:
+        self.model, self.changed, self.drift = model, list(changed), list(drift)
+        lines = [*changed, *drift]
+        step = "headrace lock" if changed else "python -m uv pip install -r requirements.lock"
+        super().__init__(
+            f"Model {model} is not trained in an environment that is not the lock.",
+            where=where,
+            why="\n         ".join(lines),
+            next=f"{step}; to train all the same, on the record: headrace run --allow-drift",
+        )
+
+
 class TrainingFailedError(TrainingError):
     """The user's training function raised."""
 

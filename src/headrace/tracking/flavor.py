@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.environments import LOCK_FILE, WORKER_NEEDS, closure
+from headrace.environments import LOCK_FILE, WORKER_NEEDS, Lock, closure
 from headrace.tracking import scorer
 from headrace.tracking.errors import UnsupportedModelError
 
@@ -90,8 +90,11 @@ def log_model(
     X: pd.DataFrame,
     requirements: list[str],
     recorder: Recorder | None = None,
+    lock: Lock | None = None,
 ) -> Logged:
     """Log the model to the active run, with what it answers on the recorder's rows.
+
+    The model's own lock takes over the hashes of the project's, where that is given.
 
     ``mlflow.sklearn.load_model`` and its siblings give back what the training function
     returned; ``mlflow.pyfunc.load_model`` gives a model whose predictions are a frame with
@@ -117,7 +120,7 @@ def log_model(
         with _quiet():
             info = Model.log(
                 artifact_path=None,
-                flavor=_Flavor(flavor, settings, recorder),
+                flavor=_Flavor(flavor, settings, recorder, lock),
                 name=spec.name.replace(".", "-"),
                 sk_model=model,
                 signature=signature(X, labels),
@@ -149,9 +152,13 @@ class _Flavor:
     """What ``Model.log`` asks to save the model: the native flavour, then our scorer over it."""
 
     def __init__(
-        self, flavor: str, settings: dict[str, Any], recorder: Recorder | None = None
+        self,
+        flavor: str,
+        settings: dict[str, Any],
+        recorder: Recorder | None = None,
+        lock: Lock | None = None,
     ) -> None:
-        self.flavor, self.settings, self.recorder = flavor, settings, recorder
+        self.flavor, self.settings, self.recorder, self.lock = flavor, settings, recorder, lock
         self.__name__ = f"mlflow.{flavor}"
 
     def save_model(
@@ -175,6 +182,8 @@ class _Flavor:
         pyfunc["loader_module"] = _MODULE
         (Path(path) / scorer.SETTINGS).write_text(json.dumps(self.settings, indent=1))
         lock = closure([*_listed(Path(path)), *WORKER_NEEDS])
+        if self.lock is not None:
+            lock = lock.with_hashes_of(self.lock)
         (Path(path) / LOCK_FILE).write_text(lock.text)
         mlflow_model.save(str(Path(path) / "MLmodel"))
         if self.recorder is not None:

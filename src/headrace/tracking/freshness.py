@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from headrace import lakehouse
+from headrace.environments import project_lock
 from headrace.freshness import Freshness
 from headrace.tracking import environment, store
 from headrace.tracking.code import read_source
@@ -43,5 +44,7 @@ def training_freshness(workspace: Workspace, spec: TrainingSpec) -> Freshness:
     if read_source(workspace.paths.root, spec).digest != record.code_digest:
         return Freshness(True, f"code of {spec.file} or of a module that it imports changed")
     if environment.installed_digest(workspace.paths.root) != record.environment_digest:
-        return Freshness(True, "installed packages, or the lock, changed")
+        locked = project_lock(workspace.paths.root) is not None
+        what = "the lock, or what is installed of it," if locked else "installed packages"
+        return Freshness(True, f"{what} changed")
     return Freshness(False, f"trained on {name} version {record.table_version}")

@@ -30,7 +30,7 @@ def dataset_inputs(table: Source, data: TrainingData, label: str) -> list[Datase
     for context, part in (("train", data.train), ("holdout", data.holdout)):
         dataset = Dataset(
             name=f"{table.name}@v{table.version}",
-            digest=_digest(part, label),
+            digest=rows_digest(part, label)[:_DIGEST],
             source_type="delta_table",
             source=source,
             schema=_schema(part, data, label),
@@ -40,9 +40,10 @@ def dataset_inputs(table: Source, data: TrainingData, label: str) -> list[Datase
     return inputs
 
 
-def _digest(part: Part, label: str) -> str:
+def rows_digest(part: Part, label: str) -> str:
+    """sha256, hexadecimal, of features and labels in their order, each row by its identity."""
     rows = identities(part.X.assign(**{label: part.raw_label}))
-    return hashlib.sha256(rows.tobytes()).hexdigest()[:_DIGEST]
+    return hashlib.sha256(rows.tobytes()).hexdigest()
 
 
 def _schema(part: Part, data: TrainingData, label: str) -> str:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace import clock
 from headrace.crash import crash_point
+from headrace.environments import NO_LOCK, PROJECT_LOCK
 from headrace.errors import HeadraceError, is_disk_full
 from headrace.ids import new_id
 from headrace.tracking import environment, store
@@ -36,9 +38,10 @@ from headrace.tracking.evaluation import check_labels, measure, predicted, score
 from headrace.tracking.flavor import Logged, log_model
 from headrace.tracking.holdout import freeze
 from headrace.tracking.importance import Importance, importance
-from headrace.tracking.inputs import dataset_inputs
+from headrace.tracking.inputs import dataset_inputs, rows_digest
 from headrace.tracking.mlflow_store import experiment_id, load_model, on_store
 from headrace.tracking.runs import alive, settle, settle_finished
+from headrace.tracking.runtime import runtime, steady
 from headrace.tracking.store import HoldoutRecord, TrainingRecord
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ class TrainedModel:
         holdout: the frozen hold-out.
         digests: of spec, code and environment.
         seconds: time in the training function.
+        lock: sha256 of the project's lock that the environment was held against, or ``none``.
+        drift: how the environment differed from that lock, a line each; ``None``: it did not.
     """
 
     name: str
@@ -85,6 +90,8 @@ class TrainedModel:
     holdout: HoldoutRecord
     digests: Digests
     seconds: float
+    lock: str = NO_LOCK
+    drift: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class _Job:
     spec: TrainingSpec
     table: Table
     source: Source
-    lock: environment.Lock
+    installed: environment.Installed
     git: GitState | None
     client: MlflowClient
     run_id: str
@@ -111,7 +118,9 @@ class _Fitted:
     seconds: float
 
 
-def train(workspace: Workspace, spec: TrainingSpec) -> TrainedModel:
+def train(
+    workspace: Workspace, spec: TrainingSpec, *, allow_drift: bool | None = None
+) -> TrainedModel:
     """Train a model on the current version of its table, in an MLflow run of its own.
 
     The run holds the data it read as MLflow inputs, parameters, metrics on both parts,
@@ -120,19 +129,26 @@ def train(workspace: Workspace, spec: TrainingSpec) -> TrainedModel:
     fails leaves a failed run with the reason, one that is killed a run that the next training
     marks as killed.
 
+    Args:
+        workspace: the project.
+        spec: what to train.
+        allow_drift: train also where the environment is not the project's lock, and record how
+            it differs; ``HEADRACE_ALLOW_DRIFT`` if not given.
+
     Raises:
+        EnvironmentDriftError: the environment is not the project's lock.
         TrainingError: a subclass says what is wrong with the data, the source or the model.
         TableNotFoundError: there is no such table.
     """
     table = pin(workspace, spec)
     source = read_source(workspace.paths.root, spec)
+    installed = environment.allowed(workspace.paths.root, spec.name, allow_drift)
     _import_skops(source)
     settle(workspace)
-    lock = environment.lock()
     workspace.spark()  # before the run, whose tags name the session
-    with on_store(workspace) as client, _run(workspace, spec, table, source, lock) as run_id:
+    with on_store(workspace) as client, _run(workspace, spec, table, source, installed) as run_id:
         git = git_state(workspace.paths.root)
-        job = _Job(workspace, spec, table, source, lock, git, client, run_id)
+        job = _Job(workspace, spec, table, source, installed, git, client, run_id)
         data = prepare(_read(job), spec, table)
         _log_inputs(job, data)
         with training_function(workspace.paths.root, spec) as function:
@@ -178,6 +194,7 @@ def last_trained(workspace: Workspace, name: str) -> TrainedModel | None:
     settle_finished(workspace, record.run_id)
     frozen = store.holdout(workspace.store, record.holdout_digest)
     assert frozen is not None  # noqa: S101  # kept before the training was finished
+    tags = workspace.mlflow().get_run(record.run_id).data.tags
     return TrainedModel(
         name=name,
         run_id=record.run_id,
@@ -190,6 +207,8 @@ def last_trained(workspace: Workspace, name: str) -> TrainedModel | None:
         holdout=frozen,
         digests=Digests(record.spec_digest, record.code_digest, record.environment_digest),
         seconds=record.seconds or 0.0,
+        lock=tags.get("headrace.lock", NO_LOCK),
+        drift=tags.get("headrace.drift"),
     )
 
 
@@ -199,7 +218,7 @@ def _run(
     spec: TrainingSpec,
     table: Table,
     source: Source,
-    lock: environment.Lock,
+    installed: environment.Installed,
 ) -> Iterator[str]:
     """An MLflow run with its record; both end as what happened inside.
 
@@ -218,7 +237,7 @@ def _run(
                     spec=spec.canonical(),
                     spec_digest=spec.digest,
                     code_digest=source.digest,
-                    environment_digest=lock.digest,
+                    environment_digest=installed.digest,
                     table_name=table.name,
                     table_version=table.version,
                     started_at=clock.now(),
@@ -299,7 +318,16 @@ def _fit(job: _Job, data: TrainingData, function: Callable[..., Any]) -> _Fitted
     package = type(model).__module__.partition(".")[0]
     requirements = environment.requirements(job.root, [package, *_libraries(model)])
     recorder = Recorder(model, sample(data.holdout.X, spec.seed), spec.name, spec.train)
-    logged = log_model(model, spec, data.task, data.labels, part.X, requirements, recorder)
+    logged = log_model(
+        model,
+        spec,
+        data.task,
+        data.labels,
+        part.X,
+        requirements,
+        recorder,
+        lock=None if job.installed.check is None else job.installed.check.lock,
+    )
     try:
         loaded = load_model(job.workspace, logged.model_id)
     except Exception as error:
@@ -326,7 +354,8 @@ def _evaluate(job: _Job, data: TrainingData, fitted: _Fitted) -> dict[str, float
     """Metrics, importance, pictures and files of the run."""
     from mlflow.entities import Metric
 
-    on_holdout = fitted.predict(data.holdout.X)
+    with steady():
+        on_holdout = fitted.predict(data.holdout.X)
     metrics = {"training_seconds": fitted.seconds}
     for prefix, part, predictions in (
         ("train", data.train, fitted.predict(data.train.X)),
@@ -372,10 +401,33 @@ def _log_files(
             job.spec.name,
         )
         (home / "code" / "training.zip").write_bytes(job.source.bundle())
-        (home / "environment.txt").write_text(job.lock.text)
+        (home / "environment.txt").write_text(job.installed.text)
+        _write_circumstances(job, home, data, on_holdout)
         spec = json.dumps(json.loads(job.spec.canonical()), indent=2)
         (home / "training.json").write_text(spec + "\n")
         job.client.log_artifacts(job.run_id, scratch)
+
+
+def _write_circumstances(
+    job: _Job, home: Path, data: TrainingData, on_holdout: pd.DataFrame
+) -> None:
+    """What another process needs to do the same, and to tell whether it did."""
+    check = job.installed.check
+    if check is not None:
+        (home / PROJECT_LOCK).write_text(check.lock.text)
+    if check is not None and not check.ok:
+        (home / "drift.txt").write_text("\n".join(check.lines) + "\n")
+    (home / "holdout").mkdir()
+    on_holdout.to_parquet(home / "holdout" / "predictions.parquet", index=False)
+    facts = {
+        "runtime": runtime(),
+        "rows": {
+            "train": rows_digest(data.train, job.spec.label),
+            "holdout": rows_digest(data.holdout, job.spec.label),
+        },
+        "headrace": metadata.version("headrace"),
+    }
+    (home / "circumstances.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def _tag(job: _Job, data: TrainingData, frozen: HoldoutRecord) -> None:
@@ -388,10 +440,13 @@ def _tag(job: _Job, data: TrainingData, frozen: HoldoutRecord) -> None:
         "headrace.table_version": str(job.table.version),
         "headrace.spec_digest": job.spec.digest,
         "headrace.code_digest": job.source.digest,
-        "headrace.environment_digest": job.lock.digest,
+        "headrace.environment_digest": job.installed.digest,
+        "headrace.lock": job.installed.lock,
         "headrace.holdout_digest": frozen.digest,
         "headrace.holdout_rows": str(frozen.rows),
     }
+    if job.installed.drift is not None:
+        tags["headrace.drift"] = job.installed.drift
     if job.git is not None:
         tags["headrace.git_commit"] = job.git.commit
         tags["headrace.git_dirty"] = str(job.git.dirty).lower()
