@@ -106,10 +106,13 @@ def evidence(spec: TrainingSpec, trained: TrainedModel) -> dict[str, str]:
         "headrace.spec_digest": trained.digests.spec,
         "headrace.code_digest": trained.digests.code,
         "headrace.environment_digest": trained.digests.environment,
+        "headrace.lock": trained.lock,
         "headrace.holdout_digest": trained.holdout.digest,
         "headrace.holdout_rows": str(trained.holdout.rows),
         "headrace.holdout_rule": trained.holdout.rule,
     }
+    if trained.drift is not None:
+        tags["headrace.drift"] = trained.drift
     if spec.time is not None:
         tags["headrace.time"] = spec.time
     if spec.group is not None:
