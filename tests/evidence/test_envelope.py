@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey
-from tests.evidence.worlds import World
 
 from headrace.evidence import PublicKey, verify
 from headrace.evidence.envelope import canonical, digest_of, peek, seal, unseal
 from headrace.evidence.errors import EnvelopeError
+
+if TYPE_CHECKING:
+    from tests.evidence.worlds import World
 
 SIGNER = CryptoSigner.generate_ed25519()
 
@@ -130,7 +132,7 @@ def test_an_unknown_key_is_named() -> None:
 
 
 def test_an_envelope_of_another_kind_is_refused() -> None:
-    with pytest.raises(EnvelopeError, match="it holds application/vnd.in-toto"):
+    with pytest.raises(EnvelopeError, match="it holds application"):
         unseal(ENVELOPE, [PUBLIC], "application/vnd.headrace.approval+json")
 
 
@@ -159,7 +161,7 @@ def test_what_is_claimed_can_be_read_without_a_key() -> None:
 def test_securesystemslib_verifies_what_we_sign(world: World) -> None:
     """The library as it is, with the key and the file as they are exported."""
     envelope = Envelope.from_dict(json.loads(world.append().envelope))
-    key = SSlibKey.from_crypto(load_pem_public_key(world.public[0].pem.encode()))  # type: ignore[arg-type]
+    key = SSlibKey.from_crypto(load_pem_public_key(world.public[0].pem.encode()))
     assert list(envelope.verify([key], 1)) == [key.keyid]
     stranger = SSlibKey.from_crypto(CryptoSigner.generate_ed25519()._private_key.public_key())
     with pytest.raises(VerificationError):

@@ -9,16 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.evidence.worlds import World
 
 from headrace.catalog import Audit
 from headrace.evidence import Keys, PublicKey, rotate, verify, verify_chain
 from headrace.evidence.errors import KeyFileError, KeyNotLostError, SigningKeyMissingError
 from headrace.evidence.keys import read_public
 from headrace.settings import Paths
+
+if TYPE_CHECKING:
+    from tests.evidence.worlds import World
 
 
 def test_a_key_is_made_on_first_use_and_stays(world: World) -> None:

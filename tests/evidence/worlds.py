@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.gate.cases import RULE, findings
 
 from headrace.catalog import Store
 from headrace.evidence import Decision, Evidence, Keys, PublicKey, append, digests_of
-from headrace.gate import GateSpec
 from headrace.gate.rule import decide
 from headrace.settings import Paths
+
+if TYPE_CHECKING:
+    from headrace.gate import GateSpec
 
 
 @dataclass

@@ -85,12 +85,18 @@ def _statement(case: Case) -> Iterator[Check]:
     if case.kind not in kinds:
         yield Check("statement", "failed", f'a decision is not "{case.kind}"')
         return
+    number, previous = predicate["sequence"], predicate["previous"]
+    if type(number) is not int or number < 1 or (previous is None) != (number == 1):
+        yield Check(
+            "statement", "failed", f"number {number} after {previous} is no place in a chain"
+        )
+        return
     what, about = _SAYS.get(case.kind, "another key signs from here on"), predicate.get("model")
     if about:
         version = "no version" if about["version"] is None else about["version"]
         what = f"{about['name']}/{version} {what}"
     by, at = predicate["decided"]["by"], predicate["decided"]["at"]
-    yield Check("statement", "ok", f"number {predicate['sequence']}: {what}, {at}, by {by}")
+    yield Check("statement", "ok", f"number {number}: {what}, {at}, by {by}")
     if predicate.get("chain_broken"):
         yield Check("statement", "warning", f"made on a broken chain: {predicate['chain_broken']}")
 
@@ -103,7 +109,7 @@ def _version(case: Case) -> Iterator[Check]:
     if (of["name"], of["version"]) != (about.model, about.version):
         found = f"it is about {of['name']}/{of['version']}, not {about.model}/{about.version}"
         yield Check("version", "failed", found)
-    elif about.alias is not None and case.predicate["alias"] != about.alias:
+    elif about.alias is not None and case.predicate["alias"].lower() != about.alias.lower():
         found = f"it is about the alias {case.predicate['alias']}, not {about.alias}"
         yield Check("version", "failed", found)
     else:
