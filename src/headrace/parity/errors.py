@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
+    from headrace.parity.environment import EnvironmentReport
     from headrace.parity.report import ParityReport
 
 
@@ -47,6 +48,40 @@ class DisagreementError(ParityError):
         super().__init__(
             f"{model} does not answer as it did when it was trained.",
             where=report.route,
+            why=report.reason,
+            next=f"headrace parity {model}",
+        )
+
+
+class EnvironmentUnreadableError(ParityError):
+    """An interpreter does not say what it can import."""
+
+    code = "environment_unreadable"
+
+    def __init__(self, python: Path, why: str) -> None:
+        self.python = python
+        super().__init__(
+            "The environment that serves does not answer.",
+            where=str(python),
+            why=why,
+            next="remove its directory, and it is built again: headrace run",
+        )
+
+
+class EnvironmentDiffersError(ParityError):
+    """The environment that would serve is not the one that trained.
+
+    Attributes:
+        report: what was compared.
+    """
+
+    code = "environment_differs"
+
+    def __init__(self, model: str, report: EnvironmentReport) -> None:
+        self.model, self.report = model, report
+        super().__init__(
+            f"{model} was trained in another environment than the one that would serve it.",
+            where=f"{report.serves}, Python {report.python}",
             why=report.reason,
             next=f"headrace parity {model}",
         )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,6 +59,19 @@ class Recorded:
     def rows(self) -> int:
         """How many."""
         return len(self.scores)
+
+    def without(self, rows: Collection[int]) -> Recorded:
+        """The record of the other rows."""
+        import pyarrow as pa
+
+        kept = [row for row in range(self.rows) if row not in rows]
+        return replace(
+            self,
+            inputs=self.inputs.take(pa.array(kept, pa.int64())),
+            scores=self.scores[kept],
+            labels=None if self.labels is None else [self.labels[row] for row in kept],
+            margins=None if self.margins is None else self.margins[kept],
+        )
 
 
 def recorded(model: Path) -> Recorded | None:

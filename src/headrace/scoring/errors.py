@@ -192,6 +192,21 @@ class ScoringFailedError(ScoringError):
         )
 
 
+class RowsNotScoredError(ScoringError):
+    """The engine did not score rows that it was given."""
+
+    code = "rows_not_scored"
+
+    def __init__(self, model: str, why: str) -> None:
+        self.model = model
+        super().__init__(
+            f"{model} does not score the rows that it was given.",
+            where="batch scoring on the engine",
+            why=why,
+            next=f"headrace parity {model}",
+        )
+
+
 class ScoringInProgressError(ScoringError):
     """Another process scores the same table now."""
 

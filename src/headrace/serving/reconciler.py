@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,13 +34,16 @@ from headrace.endpoints.records import (
 )
 from headrace.endpoints.routing import Router
 from headrace.errors import HeadraceError
+from headrace.parity.store import Subject, keep
 from headrace.payloads.errors import ModelNotServableError
 from headrace.serving.live import Live, LiveDeployment, LiveEndpoint
 from headrace.serving.mirror import Mirror
+from headrace.serving.parity import NotAsTrainedError, check_live
 from headrace.serving.rollouts import Rollouts
 from headrace.serving.scorer import Scorer, reason_of, smoke
 
 if TYPE_CHECKING:
+    from headrace.parity import ParityReport
     from headrace.settings import Paths
     from headrace.workers.spec import WorkerSpec
 
@@ -59,6 +63,21 @@ _LOADERS: Final = 2
 _FIRST: Final = {"ready": 0, "loading": 1, "standby": 2}
 
 Loader = Callable[[Deployment, str, Path | None], tuple[Scorer, Path]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that answers.
+
+    Attributes:
+        scorer: what answers.
+        path: the model's directory.
+        reports: what is to be kept of the comparison with its training.
+    """
+
+    scorer: Scorer
+    path: Path
+    reports: tuple[ParityReport, ...] = ()
 
 
 class Reconciler:
@@ -83,7 +102,7 @@ class Reconciler:
         self._records: dict[str, EndpointRecord] = {}
         self._seen: dict[str, Revision] | None = None
         self._loaded: dict[str, LiveDeployment] = {}
-        self._loading: dict[str, Future[tuple[Scorer, Path]]] = {}
+        self._loading: dict[str, Future[Loaded]] = {}
         self._not_before: dict[str, float] = {}
         self._workers: dict[str, WorkerSpec] = {}
         self._models: dict[str, str] = {}
@@ -235,7 +254,7 @@ class Reconciler:
     def _dismiss(self, deployment: LiveDeployment) -> None:
         self._leaving.append((time.monotonic() + GRACE_SECONDS, deployment))
 
-    def _load(self, deployment: Deployment, known: Path | None) -> tuple[Scorer, Path]:
+    def _load(self, deployment: Deployment, known: Path | None) -> Loaded:
         """In a loader's thread."""
         if known is None and self.store is not None:
             try:
@@ -246,6 +265,7 @@ class Reconciler:
         try:
             scorer, path = self._loader(deployment, self.paths.database_url, known)
             smoke(scorer, deployment.model)
+            reports = self._compared(deployment, scorer, path)
         except Exception as error:
             if scorer is not None:
                 scorer.close()
@@ -256,7 +276,34 @@ class Reconciler:
             raise ModelNotServableError(
                 deployment.model, f"it does not load: {reason_of(error)}", "headrace doctor"
             ) from error
-        return scorer, path
+        return Loaded(scorer, path, reports)
+
+    def _compared(
+        self, deployment: Deployment, scorer: Scorer, path: Path
+    ) -> tuple[ParityReport, ...]:
+        """The recorded rows through the scorer.
+
+        What has answered before goes on answering, and its report tells.
+
+        Raises:
+            NotAsTrainedError: it is to take its first traffic, and does not answer as trained.
+        """
+        reports = check_live(scorer, path, deployment.model_name, deployment.model_version)
+        if all(report.agreed is not False for report in reports):
+            return tuple(reports) if deployment.state == "loading" else ()
+        error = NotAsTrainedError(deployment.model, reports)
+        if deployment.state == "loading":
+            raise error
+        log.error("%s %s: %s", deployment.endpoint, deployment.colour, error)
+        return tuple(reports)
+
+    def _keep(self, deployment: Deployment, reports: Iterable[ParityReport]) -> bool:
+        """Whether the reports reached the database; they are the same when told again."""
+        store = self.store
+        subject = Subject(
+            deployment.model_name, deployment.model_version, deployment.endpoint, deployment.id
+        )
+        return store is not None and self._database(lambda: keep(store, subject, reports))
 
     def _collect(self) -> None:
         """Take in the models that have been loaded or have failed to."""
@@ -266,7 +313,7 @@ class Reconciler:
                 continue
             deployment = current.get(identifier)
             try:
-                scorer, path = future.result()
+                loaded = future.result()
             except HeadraceError as error:
                 settled = deployment is None or self._failed(deployment, error)
                 if deployment is not None and settled:
@@ -274,23 +321,28 @@ class Reconciler:
             else:
                 settled = True
                 if deployment is None:
-                    scorer.close()
+                    loaded.scorer.close()
                 else:
-                    settled = self._succeeded(deployment, scorer, path)
+                    settled = self._succeeded(deployment, loaded)
             if settled:
                 del self._loading[identifier]
 
-    def _succeeded(self, deployment: Deployment, scorer: Scorer, path: Path) -> bool:
+    def _succeeded(self, deployment: Deployment, loaded: Loaded) -> bool:
         """Whether the news reached the database; else it is told again in the next round."""
+        kept = not loaded.reports or self._keep(deployment, loaded.reports)
         if deployment.state == "loading":
             store = self.store
-            if store is None or not self._database(
-                lambda: rollout.mark_ready(store, deployment.endpoint, deployment.id)
+            if (
+                store is None
+                or not kept
+                or not self._database(
+                    lambda: rollout.mark_ready(store, deployment.endpoint, deployment.id)
+                )
             ):
                 return False
         self._problems.pop(deployment.id, None)
-        self._models[deployment.model_id] = str(path)
-        fresh = LiveDeployment(deployment, scorer)
+        self._models[deployment.model_id] = str(loaded.path)
+        fresh = LiveDeployment(deployment, loaded.scorer)
         before = self._loaded.get(deployment.id)
         if before is not None:
             fresh.observations = before.observations
@@ -305,6 +357,8 @@ class Reconciler:
         store = self.store
         if deployment.state == "loading":
             reason = f"{error.what} {error.why or ''}".strip()
+            if isinstance(error, NotAsTrainedError) and not self._keep(deployment, error.reports):
+                return False
             return store is not None and self._database(
                 lambda: rollout.mark_failed(store, deployment.endpoint, deployment.id, reason)
             )

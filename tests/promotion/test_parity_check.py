@@ -1,0 +1,118 @@
+"""Batch scoring against the recorded answers, before a version is promoted."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.parity.registered import Registered, registered, tamper_with_kernel
+from tests.parity.registered import forest as forest
+from tests.parity.registered import untouched as untouched
+
+from headrace.parity import store
+from headrace.promotion import parity_check
+
+if TYPE_CHECKING:
+    from tests.modelling import ModelProject
+
+SWAYED = """
+import os
+
+import mlflow.pyfunc
+import numpy as np
+
+
+class Swayed(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        more = 0.25 if {condition} else 0.0
+        return 1 / (1 + np.exp(-model_input["heat"])) * 0.5 + more
+
+
+def train(X, y):
+    return Swayed()
+"""
+KINDS = """
+from sklearn.ensemble import HistGradientBoosting{kind}
+
+
+def train(X, y, *, seed):
+    return HistGradientBoosting{kind}(max_iter=8, random_state=seed).fit(X, y)
+"""
+
+pytestmark = pytest.mark.filterwarnings(
+    # MLflow's advice on the test's own pyfunc model.
+    "ignore:(?s).*Add type hints to the `predict` method:UserWarning"
+)
+
+
+def test_a_kernel_answers_as_the_forest_did(untouched: Registered) -> None:
+    found = parity_check.check(untouched.project.workspace, untouched.version)
+    assert found.reasons == ()
+    assert found.batch.agreed
+    assert found.batch.rows == 256
+    assert (found.batch.by or "").startswith("kernel ")
+    assert found.environment is not None
+    assert found.environment.serves == "kernel"
+    (kept,) = store.reports_of(
+        untouched.project.workspace.store, untouched.version.name, untouched.version.version
+    )
+    assert kept.report == found.batch
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"), [("Classifier", "grade"), ("Regressor", "wear")], ids=["classes", "values"]
+)
+def test_other_tasks_agree(models: ModelProject, kind: str, label: str) -> None:
+    models.write(f"training/{label}.py", KINDS.format(kind=kind))
+    made = registered(models, name=label, label=label, train=f"training/{label}.py:train")
+    found = parity_check.check(models.workspace, made.version)
+    assert found.reasons == ()
+    assert found.batch.rows == 256
+
+
+def test_a_kernel_that_was_tampered_with_is_found_out(untouched: Registered) -> None:
+    tamper_with_kernel(untouched.model)
+    found = parity_check.check(untouched.project.workspace, untouched.version)
+    (reason,) = found.reasons
+    assert reason.startswith("parity, batch: ")
+    example = found.batch.examples[0]
+    assert example.output == "score"
+    assert repr(example.recorded) in reason
+    assert repr(example.answered) in reason
+    assert found.batch.disagreements > 100
+
+
+def test_a_graph_that_is_not_the_proven_one_is_a_reason_too(untouched: Registered) -> None:
+    graph = untouched.model / "kernel" / "model.onnx"
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    found = parity_check.check(untouched.project.workspace, untouched.version)
+    assert len(found.reasons) == 1
+    assert not found.batch.agreed
+
+
+def test_without_a_record_nothing_is_promoted(untouched: Registered) -> None:
+    shutil.rmtree(untouched.model / "parity")
+    (reason,) = parity_check.check(untouched.project.workspace, untouched.version).reasons
+    assert "headrace run --full" in reason
+
+
+def test_a_record_that_was_changed_is_refused(untouched: Registered) -> None:
+    answers = untouched.model / "parity" / "answers.parquet"
+    answers.write_bytes(answers.read_bytes()[:-1] + b"\0")
+    (reason, *_) = parity_check.check(untouched.project.workspace, untouched.version).reasons
+    assert "not the file that the training wrote" in reason
+
+
+def test_a_model_that_reads_a_variable_is_found_out(
+    models: ModelProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condition = 'os.environ.get("SWAY")'
+    models.write("training/swayed.py", SWAYED.format(condition=condition))
+    made = registered(models, name="swayed", train="training/swayed.py:train")
+    assert parity_check.check(models.workspace, made.version).reasons == ()
+    monkeypatch.setenv("SWAY", "1")
+    found = parity_check.check(models.workspace, made.version)
+    assert "256 of 256 rows differ" in found.reasons[0]
+    assert found.batch.by == "pyfunc"
+    assert found.batch.difference == pytest.approx(0.25)
