@@ -111,14 +111,14 @@ def test_coarse_columns_agree_by_coincidence_and_copies_do_not() -> None:
     whole = added(coarse)
     exact = shared_rows(whole[trained], whole[~trained])
     assert exact > 0.1
-    assert coincidences(coarse, trained, exact) > 1.5 * exact
+    assert coincidences(whole, coarse, trained, exact) > 1.5 * exact
     fine = rng.normal(size=(3, 5000))
     fine[:, 4000:4100] = fine[:, :100]
     copies = hashed(*fine)
     whole = added(copies)
     exact = shared_rows(whole[trained], whole[~trained])
     assert exact == pytest.approx(0.1)
-    assert coincidences(copies, trained, exact) == pytest.approx(exact)
+    assert coincidences(whole, copies, trained, exact) == pytest.approx(exact)
 
 
 def test_values_hash_by_what_they_are() -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.modelling import feature_rows
 
 from headrace.gate import rule
+from headrace.gate.conditions import leak_state
 from headrace.promotion import GateSpec, Verdict, judge
 from headrace.registry import register
 from headrace.tracking import train
@@ -153,7 +154,7 @@ def test_training_rows_whose_label_looks_into_the_hold_out(
     found = of(verdict, "horizon")
     assert verdict.promoted  # the name may deceive: it is told, and refuses nothing
     assert found.value == 30 * 2  # 30 devices an hour; the third hour before is 3 h away
-    assert rule.leak_state(GATE, found) == "warned"
+    assert leak_state(GATE, found) == "warned"
     assert of(judged(models, label="fails_within_3h", embargo="3h"), "horizon").value == 0
     strict = GateSpec.model_validate({**GATE.model_dump(), "leaks": {"horizon": "3h"}})
     (reason,) = judged(models, strict, label="fails_within_3h", seed=8).reasons

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -78,27 +79,27 @@ def shared_rows(train: Hashes, holdout: Hashes) -> float:
     return float((trained[held] & (counts[held] <= COPIES)).mean())
 
 
-def coincidences(columns: Iterable[Hashes], trained: NDArray[np.bool_], exact: float) -> float:
+def coincidences(
+    whole: Hashes, columns: Iterable[Hashes], trained: NDArray[np.bool_], exact: float
+) -> float:
     """The largest share of hold-out rows that agree with training in all columns but one.
 
     Rows that agree by coincidence, because their columns are coarse, have many such neighbours;
     copies of rows have none that are not copies themselves.
 
     Args:
-        columns: hashes of the values by column; at most 20 are tried.
+        whole: a hash of each row: the sum of those of its values.
+        columns: hashes of the values by column; the first 20 are tried.
         trained: shape (n,). Which rows are trained on; the others are held out.
         exact: the share that agrees in all.
     """
     import numpy as np
 
-    hashes = list(columns)
-    with np.errstate(over="ignore"):
-        whole = np.sum(hashes, axis=0, dtype=np.uint64)
-        found = exact
-        for dropped in hashes[:_MOST_DROPPED]:
+    found = exact
+    for dropped in islice(columns, _MOST_DROPPED):
+        with np.errstate(over="ignore"):
             rest = whole - dropped
-            common = np.isin(rest[~trained], rest[trained])
-            found = max(found, float(common.mean()))
+        found = max(found, float(np.isin(rest[~trained], rest[trained]).mean()))
     return found
 
 
@@ -134,7 +135,9 @@ def told_by(
     found = [across(codes, y, half), across(codes, y, ~half)]
     alone = [float(np.mean([each for each in found if not np.isnan(each)] or [0.0]))]
     if numbers is not None and task == "binary":
-        for missing in (-np.inf, np.inf):
+        # Nulls below all values, and above them: one of the two may say what they mean.
+        sides = (-np.inf, np.inf) if np.isnan(numbers).any() else (0.0,)
+        for missing in sides:
             area = _area(np.where(np.isnan(numbers), missing, numbers), y)
             alone += [area, 1 - area]
     if numbers is not None and task == "regression":

@@ -159,14 +159,18 @@ def _shared_rows(rows: _Rows, bound: float) -> LeakCheck:
     import numpy as np
 
     names = (*rows.features, rows.spec.label)
-    hashes = [leaks.column_hash(rows.values(name), place) for place, name in enumerate(names)]
-    with np.errstate(over="ignore"):
-        whole = np.asarray(np.sum(hashes, axis=0, dtype=np.uint64))
+    # One column at a time: those of a wide table would fill the memory.
+    whole = np.zeros(rows.table.num_rows, np.uint64)
+    for place, name in enumerate(names):
+        whole += leaks.column_hash(rows.values(name), place)
     share = leaks.shared_rows(whole[rows.trained], whole[rows.held])
     note, advisory = None, False
     if share > bound:
         used = rows.trained | rows.held
-        near = leaks.coincidences([each[used] for each in hashes], rows.trained[used], share)
+        each = (
+            leaks.column_hash(rows.values(name), place)[used] for place, name in enumerate(names)
+        )
+        near = leaks.coincidences(whole[used], each, rows.trained[used], share)
         advisory = near > 1.5 * share
         note = f"{near * 100:.3g} % agree in all columns but one" + (
             ": the columns are coarse, and rows agree by coincidence" if advisory else ""
