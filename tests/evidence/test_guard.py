@@ -103,13 +103,13 @@ def test_a_later_refusal_takes_nothing_away(world: World) -> None:
 
 
 def test_which_references_need_evidence(world: World) -> None:
-    assert protected_alias(world.store, "failure@production") == "production"
-    assert protected_alias(world.store, "failure@PRODUCTION") == "PRODUCTION"
-    assert protected_alias(world.store, "failure@canary") is None
-    assert protected_alias(world.store, "failure/3") is None
+    assert protected_alias(world.paths, world.store, "failure@production") == "production"
+    assert protected_alias(world.paths, world.store, "failure@PRODUCTION") == "PRODUCTION"
+    assert protected_alias(world.paths, world.store, "failure@canary") is None
+    assert protected_alias(world.paths, world.store, "failure/3") is None
     guards.protect(world.store, ["canary"], "test")
-    assert protected_alias(world.store, "failure@canary") == "canary"
-    assert protected_alias(world.store, "failure@production") is None
+    assert protected_alias(world.paths, world.store, "failure@canary") == "canary"
+    assert protected_alias(world.paths, world.store, "failure@production") is None
 
 
 def _point(world: World, version: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.planes import eventually, make_root
+from tests.planes import eventually, make_root, unprotect
 
 from headrace.endpoints import EndpointSpec, Rollout, deploy, endpoint_status
 from headrace.registry import ModelVersion
@@ -23,6 +23,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.workspace: Workspace = open_workspace(make_root(root).root)
+        unprotect(self.workspace)
         self.loader = FakeLoader()
         self.started: list[Reconciler] = []
 

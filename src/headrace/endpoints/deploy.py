@@ -10,10 +10,17 @@ from headrace.catalog.store import insert_or_skip
 from headrace.clock import now
 from headrace.endpoints import decision
 from headrace.endpoints.errors import EndpointNotFoundError
-from headrace.endpoints.records import Deployment, EndpointRecord, hold_endpoint, read_endpoint
+from headrace.endpoints.records import (
+    Deployment,
+    EndpointRecord,
+    hold_endpoint,
+    model_directory,
+    read_endpoint,
+)
 from headrace.endpoints.rollout import set_state, set_traffic, touch
 from headrace.endpoints.routing import other
 from headrace.endpoints.store import deployments, endpoints, rollouts
+from headrace.evidence import check, check_alias, protected_alias
 from headrace.freshness import Freshness
 from headrace.ids import new_id
 from headrace.payloads.errors import ModelNotServableError
@@ -34,6 +41,7 @@ def deploy(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> D
 
     Raises:
         ModelNotServableError: the version has no logged model.
+        EvidenceError: the endpoint names a protected alias, and the version did not earn it.
     """
     if not version.model_id:
         raise ModelNotServableError(
@@ -41,6 +49,7 @@ def deploy(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> D
             "it was registered without a logged model",
             "train it again: headrace run",
         )
+    _prove(workspace, spec, version)
     with workspace.store.begin() as connection:
         record = _declare(connection, spec)
         target = record.target
@@ -59,6 +68,17 @@ def deploy(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> D
         )
         touch(connection, spec.name)
         return deployment
+
+
+def _prove(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> None:
+    """Raises EvidenceError: see ``deploy``."""
+    alias = protected_alias(workspace.paths, workspace.store, spec.model)
+    if alias is None:
+        return
+    check_alias(workspace.store, version.name, version.version, alias)
+    # Files on another machine are compared where the scoring plane has fetched them.
+    files = model_directory(workspace.store, version.model_id)
+    check(workspace.paths, workspace.store, version.name, version.version, alias, files)
 
 
 def withdraw(workspace: Workspace, endpoint: str) -> None:

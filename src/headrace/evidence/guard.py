@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -22,12 +21,15 @@ from headrace.evidence.keys import Keys
 from headrace.evidence.statement import GRANTING
 from headrace.evidence.store import statements
 from headrace.evidence.verify import verify
+from headrace.ids import new_id
 
 if TYPE_CHECKING:
     from headrace.catalog import Store
     from headrace.settings import Paths
 
 log = logging.getLogger(__name__)
+
+_PRODUCTION: Final = "production"
 
 _aliases: Final = table(
     "registered_model_aliases",
@@ -38,17 +40,30 @@ _aliases: Final = table(
 )
 
 
-def protected_alias(store: Store, reference: str) -> str | None:
-    """The alias of ``name@alias`` if the project protects it; ``None`` of any other reference."""
+def protected_alias(paths: Paths, store: Store | None, reference: str) -> str | None:
+    """The alias of ``name@alias`` if the project protects it; ``None`` of any other reference.
+
+    Args:
+        paths: the project.
+        store: its database; ``None`` while that is away, and what it last said counts.
+        reference: ``name@alias`` or ``name/version``.
+    """
     alias = reference.partition("@")[2]
-    if not alias:
-        return None
-    with store.reading() as connection:
-        return alias if alias.lower() in guards.protected(connection) else None
+    return alias if alias and alias.lower() in _protected(paths, store) else None
+
+
+def _protected(paths: Paths, store: Store | None) -> set[str]:
+    copy = paths.state / "evidence" / "protected"
+    if store is not None:
+        with store.reading() as connection:
+            names = guards.protected(connection)
+        _keep(copy, "\n".join(sorted(names)).encode())
+        return names
+    return set(copy.read_text().split()) if copy.is_file() else {_PRODUCTION}
 
 
 def check(
-    paths: Paths, store: Store | None, name: str, version: int, alias: str, model: Path
+    paths: Paths, store: Store | None, name: str, version: int, alias: str, model: Path | None
 ) -> None:
     """Let a version pass if a statement gives it the alias, and its files are those of it.
 
@@ -59,7 +74,7 @@ def check(
         store: its database; ``None`` while that is away.
         name, version: which.
         alias: the protected one that it is used under, now or before.
-        model: directory of the model's files.
+        model: directory of the model's files; ``None`` where they are on another machine.
 
     Raises:
         EvidenceError: no statement does, or it does not verify; a subclass says which.
@@ -143,7 +158,7 @@ def _keep(copy: Path, envelope: bytes) -> None:
         if copy.is_file() and copy.read_bytes() == envelope:
             return
         copy.parent.mkdir(mode=0o700, exist_ok=True)
-        fresh = copy.with_suffix(f".{os.getpid()}")
+        fresh = copy.with_name(new_id("partial"))
         fresh.write_bytes(envelope)
         fresh.replace(copy)
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from headrace import lakehouse
 from headrace.crash import crash_point
+from headrace.evidence import check, check_alias, protected_alias
 from headrace.ids import new_id
 from headrace.scoring import frames, store
 from headrace.scoring.errors import (
@@ -59,7 +60,11 @@ class Job:
 def begin(
     workspace: Workspace, spec: PredictionSpec, version: ModelVersion, table: str, full: bool
 ) -> Job:
-    """Check all that can be checked without running anything, and record the intent."""
+    """Check all that can be checked without running anything, and record the intent.
+
+    Raises:
+        EvidenceError: the model is named by a protected alias that its version did not earn.
+    """
     entry = workspace.catalog.resolve(spec.input)
     source = str(entry.name)
     if entry.location is None:
@@ -71,6 +76,10 @@ def begin(
         raise InputNotTableError(table, source, f"{entry.location} holds no Delta table")
     schema = lakehouse.schema(entry.location, input_version)
     model = fetch(workspace, version, table)
+    alias = protected_alias(workspace.paths, workspace.store, spec.model)
+    if alias is not None:
+        check_alias(workspace.store, version.name, version.version, alias)
+        check(workspace.paths, workspace.store, version.name, version.version, alias, model.path)
     key = spec.key or _trained_key(version)
     if not key:
         raise NoKeyError(table, model.name, schema.names)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,6 +53,7 @@ class Loader:
         pool: threads for large requests.
         directory: for the temporary files of workers, and for models from elsewhere.
         loop: the event loop that answers requests.
+        proof: raises EvidenceError for a model that may not answer; nothing of it is loaded.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Loader:
         pool: ThreadPool,
         directory: Path,
         loop: asyncio.AbstractEventLoop | None = None,
+        proof: Callable[[Deployment, Path], None] | None = None,
     ) -> None:
         self.live = live
         self.pool = pool
         self.directory = directory
         self.loop = loop
+        self.proof = proof
         self._pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
     def __call__(
@@ -84,11 +87,14 @@ class Loader:
 
         Raises:
             ModelNotServableError: it does not load, or is another model.
+            EvidenceError: it is not proven.
         """
         if known and (known / "MLmodel").is_file():
             path = known
         else:
             path = _fetched(deployment, tracking_uri, self.directory / "models")
+        if self.proof is not None:
+            self.proof(deployment, path)
         description = _described(deployment, path)
         signature = Signature.of_model(path, deployment.model)
         example = _example(path, description, signature)

@@ -33,6 +33,7 @@ from headrace.serving.loading import Loader
 from headrace.serving.metrics import Metrics
 from headrace.serving.mirror import Mirror
 from headrace.serving.pool import ThreadPool
+from headrace.serving.proof import Proof
 from headrace.serving.protocol import protocol_class
 from headrace.serving.reconciler import POLL_SECONDS, Reconciler
 from headrace.serving.service import ScoringService
@@ -79,7 +80,8 @@ class Plane:
         self.pool = ThreadPool(min(4, os.cpu_count() or 1), 256, self.limits.deadline_seconds)
         self.mirror = Mirror()
         self.metrics = Metrics(self.live, self._gauges(), self.mirror.counts)
-        self.loader = Loader(self.live, self.pool, paths.temporary)
+        proof = Proof(paths, self.live, lambda: self.reconciler.store)
+        self.loader = Loader(self.live, self.pool, paths.temporary, proof=proof)
         self.reconciler = Reconciler(paths, self.live, self.loader, self.mirror)
         self.status = 0
         self._stop = threading.Event()
