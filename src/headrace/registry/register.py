@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from headrace.crash import crash_point
 from headrace.errors import HeadraceError
 from headrace.registry.versions import ModelVersion, version_of_run
 
@@ -30,13 +31,15 @@ def register(workspace: Workspace, spec: TrainingSpec, trained: TrainedModel) ->
     error, see the tag ``headrace.kernel``.
 
     The version and its tags are one transaction of MLflow's, so a version without its evidence
-    does not exist.
+    does not exist. Then the table versions that it needs are pinned; what is cut off before that
+    is made up for when it is registered again, and by the next maintenance.
     """
     # Here, because names of models are read by commands that train nothing.
     from headrace.tracking.mlflow_store import on_store
 
     known = version_of_run(workspace, spec.name, trained.run_id)
     if known is not None:
+        _pin(workspace, known)
         return known
     kernel = _kernel(workspace, trained)
     with on_store(workspace) as client:
@@ -51,7 +54,15 @@ def register(workspace: Workspace, spec: TrainingSpec, trained: TrainedModel) ->
         )
     made = version_of_run(workspace, spec.name, trained.run_id)
     assert made is not None  # noqa: S101  # created in the lines above
+    crash_point("registry.registered")
+    _pin(workspace, made)
     return made
+
+
+def _pin(workspace: Workspace, version: ModelVersion) -> None:
+    from headrace import pins
+
+    pins.pin_version(workspace, version.name, version.version, version.run_id, version.tags)
 
 
 def _kernel(workspace: Workspace, trained: TrainedModel) -> str:
