@@ -12,6 +12,7 @@ Through delta-rs only: no Spark session, and no names.
 from __future__ import annotations
 
 from headrace.lakehouse.adopt import commit_files as commit_files
+from headrace.lakehouse.checkpoints import checkpoints as checkpoints
 from headrace.lakehouse.commit import Mode as Mode
 from headrace.lakehouse.commit import Transaction as Transaction
 from headrace.lakehouse.commit import transaction_version as transaction_version
@@ -72,6 +73,7 @@ from headrace.lakehouse.maintenance import RETENTION_FLOOR as RETENTION_FLOOR
 from headrace.lakehouse.maintenance import checkpoint as checkpoint
 from headrace.lakehouse.maintenance import compact as compact
 from headrace.lakehouse.maintenance import forget_hint as forget_hint
+from headrace.lakehouse.maintenance import small_files as small_files
 from headrace.lakehouse.maintenance import vacuum as vacuum
 from headrace.lakehouse.properties import hold as hold
 from headrace.lakehouse.properties import is_held as is_held
@@ -80,6 +82,7 @@ from headrace.lakehouse.properties import set_properties as set_properties
 from headrace.lakehouse.retry import retry as retry
 from headrace.lakehouse.sweep import Cost as Cost
 from headrace.lakehouse.sweep import Sweep as Sweep
+from headrace.lakehouse.sweep import data_files as data_files
 from headrace.lakehouse.sweep import listing_digest as listing_digest
 from headrace.lakehouse.sweep import missing as missing
 from headrace.lakehouse.write import write as write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,9 @@ from headrace.lakehouse.properties import is_held
 from headrace.lakehouse.retry import retry
 
 RETENTION_FLOOR: Final = timedelta(days=7)
+#: Delta's own size of compacted files, where a table sets no ``delta.targetFileSize``.
+COMPACTED_BYTES: Final = 100 * 1024 * 1024
+FEWEST_TO_COMPACT: Final = 8
 
 
 def vacuum(
@@ -89,6 +93,29 @@ def compact(location: str | Path, target_bytes: int | None = None) -> int:
         return newest
 
     return retry(action, location=path, operation="compaction")
+
+
+def small_files(location: str | Path, target_bytes: int = COMPACTED_BYTES) -> int:
+    """Files of the newest version that are worth merging: many small ones in one partition.
+
+    Zero where fewer than eight lie together: each merge writes their rows again, and those of a
+    larger file that they are merged with.
+
+    Raises:
+        NotADeltaTableError: there is no table.
+    """
+    import pyarrow
+
+    path = directory(location)
+    table = open_table(path)
+    with delta_errors(path):
+        actions = pyarrow.table(table.get_add_actions())
+    found = Counter(
+        name.rpartition("/")[0]  # a partition is a directory
+        for name, size in zip(*(actions.column(i).to_pylist() for i in (0, 1)), strict=True)
+        if size < target_bytes // 2
+    )
+    return sum(count for count in found.values() if count >= FEWEST_TO_COMPACT)
 
 
 def checkpoint(location: str | Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from headrace import clock
+from headrace.crash import crash_point
 from headrace.lakehouse.checkpoints import checkpoint_version, checkpoints, read_checkpoint
 from headrace.lakehouse.errors import CorruptTableError
 from headrace.lakehouse.log import COMMIT_NAME, actions
@@ -23,6 +24,8 @@ from headrace.lakehouse.opening import delta_errors, directory, open_table
 from headrace.lakehouse.timeline import Timeline, added, timeline
 
 _CRC: Final = re.compile(r"(\d{20})\.crc")
+#: The log is not begun anew for fewer commits than this.
+_WORTH_A_CHECKPOINT: Final = 10
 _COMPACTED: Final = re.compile(r"(\d{20})\.\d{20}\.compacted\.json")
 
 
@@ -52,8 +55,10 @@ class Sweep:
         removed: those to remove.
         log: names of files in ``_delta_log`` to remove, in the order of their versions.
         log_bytes: of these.
-        isolated: kept versions that lose the commits before them, and need a checkpoint first.
+        isolated: versions that lose the commits before them, and need a checkpoint first: kept
+            ones, and the one that the rest of the log begins at.
         costs: of each kept version.
+        kept_bytes: of the files that only kept versions need, each counted once.
         lost: kept versions that the log no longer leads to. Which files they need cannot be
             told, so nothing is removed.
     """
@@ -66,6 +71,7 @@ class Sweep:
     log_bytes: int = 0
     isolated: tuple[int, ...] = ()
     costs: Mapping[int, Cost] = field(default_factory=dict)
+    kept_bytes: int = 0
     lost: tuple[int, ...] = ()
 
 
@@ -75,6 +81,7 @@ def plan(
     *,
     log_retention: timedelta | None = None,
     keep: Collection[int] = (),
+    since: int | None = None,
     orphans: bool = True,
 ) -> Sweep:
     """Find what neither the newest version, nor one of the retention's time, nor a kept one needs.
@@ -86,6 +93,7 @@ def plan(
             be at it.
         log_retention: how long versions can be told apart; the log stays whole if not given.
         keep: versions that stay readable, however old.
+        since: versions from this one on stay readable, and so does what each of them added.
         orphans: also files that no commit names, such as a writer leaves that is killed.
 
     Raises:
@@ -103,7 +111,8 @@ def plan(
     if lost:
         return Sweep(path, found.newest, sizes, lost=lost)
     cutoff = _milliseconds(now - retention)
-    recent = _recent(found, cutoff)
+    since = found.newest if since is None else min(since, found.newest)
+    recent = _recent(found, cutoff, since)
     kept = found.needs(versions)
     named = {life.path for life in found.lives} | found.tombstones.keys()
     removed = {
@@ -118,7 +127,8 @@ def plan(
     isolated: tuple[int, ...] = ()
     if log_retention is not None:
         longest = max(log_retention, retention)
-        log, isolated = _log(path, found, _milliseconds(now - longest), cutoff, versions)
+        start = min(_first_since(found, _milliseconds(now - longest)), since)
+        log, isolated = _log(path, found, start, cutoff, versions)
     return Sweep(
         path,
         found.newest,
@@ -128,6 +138,7 @@ def plan(
         sum(_size(path / "_delta_log" / name) for name in log),
         isolated,
         _costs(versions, only, sizes),
+        sum(sizes.get(name, 0) for name in only),
     )
 
 
@@ -139,18 +150,24 @@ def apply(sweep: Sweep) -> None:
             log stays whole.
         StorageError: the directory cannot be written.
     """
-    wanted = None
     if sweep.isolated:
         wanted = timeline(sweep.location)
         for version in sweep.isolated:
             _isolate(sweep.location, version, wanted.files(version))
+        crash_point("sweep.isolated")
     taken_back = _named_since(sweep.location, sweep.newest)
     with delta_errors(sweep.location):
         for name in sweep.removed.keys() - taken_back:
             (sweep.location / name).unlink(missing_ok=True)
         _prune(sweep.location, {str(Path(name).parent) for name in sweep.removed})
+        crash_point("sweep.removed")
         for name in sweep.log:
             (sweep.location / "_delta_log" / name).unlink(missing_ok=True)
+
+
+def data_files(location: str | Path) -> dict[str, int]:
+    """Size of each file in a table's directory that can be its own, by relative path."""
+    return {name: size for name, (size, _) in _listing(directory(location))}
 
 
 def missing(location: str | Path, versions: Collection[int]) -> dict[int, list[str] | None]:
@@ -225,12 +242,14 @@ def _listing(path: Path, below: str = "") -> Iterator[tuple[str, tuple[int, int]
             yield name, (status.st_size, status.st_mtime_ns // 1_000_000)
 
 
-def _recent(found: Timeline, cutoff: int) -> set[str]:
-    """Files that the newest version needs, or that one needed after the cutoff."""
+def _recent(found: Timeline, cutoff: int, since: int) -> set[str]:
+    """Files that the newest version needs, or that one needed after the cutoff or since another."""
     recent = {
         life.path
         for life in found.lives
-        if (life.last is None) or (life.removed is not None and life.removed > cutoff)
+        if life.last is None
+        or life.last >= since
+        or (life.removed is not None and life.removed > cutoff)
     }
     recent.update(path for path, removed in found.tombstones.items() if removed > cutoff)
     return recent
@@ -253,9 +272,9 @@ def _costs(
 
 
 def _log(
-    path: Path, found: Timeline, cutoff: int, young: int, keep: Collection[int]
+    path: Path, found: Timeline, start: int, young: int, keep: Collection[int]
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Log files that no version since the cutoff and no kept one needs; see ``Sweep``.
+    """Log files that no version from a first one on and no kept one needs; see ``Sweep``.
 
     The log begins at a checkpoint then, except for kept versions: each of them has a checkpoint
     of its own. Readers that start from a checkpoint look at nothing before it, so the gaps
@@ -264,12 +283,10 @@ def _log(
     log = path / "_delta_log"
     names = sorted(entry.name for entry in log.iterdir())
     bases = checkpoints(names)
-    first, last = found.ranges[-1]
-    times = [found.commits.get(version, 0) for version in range(first, last + 1)]
-    current = first + max(bisect_right(_ascending(times), cutoff) - 1, 0)
-    # Whether rows changed since an older version can be told as long as the last change is there.
-    start = min(current, found.changed)
+    first = found.ranges[-1][0]
     begin = max((base for base in bases if first <= base <= start), default=first)
+    if start - begin >= _WORTH_A_CHECKPOINT:
+        begin = start
     apart = {version for version in keep if version < begin}
     removed = [
         (version, name)
@@ -281,8 +298,19 @@ def _log(
         for name in names
         if name.startswith("_commit_") and name.endswith(".tmp") and _modified(log / name) <= young
     ]
-    isolated = tuple(sorted(apart - bases.keys())) if removed else ()
+    isolated = tuple(sorted({*apart, begin} - bases.keys())) if removed else ()
     return (*(name for _, name in sorted(removed)), *unfinished), isolated
+
+
+def _first_since(found: Timeline, cutoff: int) -> int:
+    """The version that was the newest at the cutoff, or the last one that changed rows.
+
+    Whether rows changed since an older version can be told as long as that one is there.
+    """
+    first, last = found.ranges[-1]
+    times = _ascending([found.commits.get(version, 0) for version in range(first, last + 1)])
+    current = first + max(bisect_right(times, cutoff) - 1, 0)
+    return min(current, found.changed)
 
 
 def _log_version(name: str) -> int | None:
