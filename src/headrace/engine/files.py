@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -110,6 +110,24 @@ def _braces(pattern: str) -> Iterator[str]:
         return
     for choice in pattern[start + 1 : end].split(","):
         yield from _braces(pattern[:start] + choice + pattern[end + 1 :])
+
+
+def parquet_columns(resolved: Iterable[str]) -> tuple[str, ...] | None:
+    """Columns of the first Parquet file below these paths; ``None`` where others can be beside.
+
+    Directories such as ``day=2026-01-01`` hold columns of their own.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    local = [path for path in resolved if not is_remote(path)]
+    first = next((file for path in local for file in listing(path)), None)
+    if first is None or any("=" in part for part in first.parts):
+        return None
+    try:
+        return tuple(parquet.read_schema(first).names)
+    except (OSError, pyarrow.ArrowException):
+        return None  # reading its rows says what is wrong with it
 
 
 def unreadable(resolved: list[str]) -> UnreadableFileError | None:

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace import clock
-from headrace.catalog import Access, Lineage, Operation, RawFile
+from headrace.catalog import Access, ColumnFlow, Lineage, Operation, RawFile
 from headrace.ids import new_id
 
 if TYPE_CHECKING:
-    from headrace.catalog.operation import OperationKind
+    from headrace.catalog.operation import How, OperationKind
+
+#: A written column, the read it came from, the column of that read, and how.
+Flow = tuple["str | None", Access, "str | None", "How"]
 
 _PACKAGE = Path(__file__).parents[1]
 _NOT_THE_USERS = ("pyspark", "grpc", "mlflow", "contextlib", "threading", "concurrent")
@@ -44,6 +47,16 @@ class Recording:
     def reads(self) -> list[Access]:
         """Everything read, each thing and version once, in order."""
         return list(merged(access for each in self.operations for access in each.reads))
+
+    @property
+    def flows(self) -> list[Flow]:
+        """Where the columns that were written came from, each once, in order."""
+        found: dict[Flow, None] = {}
+        for each in self.operations:
+            for flow in each.flows:
+                source = each.reads[flow.source]
+                found[flow.column, source, flow.source_column, flow.how] = None
+        return list(found)
 
     @property
     def writes(self) -> list[Access]:
@@ -102,6 +115,7 @@ class Draft:
         writes: Sequence[Access] = (),
         mode: str | None = None,
         files: Sequence[RawFile] = (),
+        flows: Iterable[Flow] = (),
     ) -> Operation | None:
         """Record the action, which has succeeded. One that touched nothing is no operation."""
         inner = self.recordings[-1] if self.recordings else Recording()
@@ -121,6 +135,7 @@ class Draft:
             mode=mode,
             files=tuple(files),
             source=self.source,
+            flows=placed(flows, touched) if writes else (),
         )
         if all(each.persist for each in self.recordings):
             lineage.record(operation)
@@ -133,7 +148,7 @@ def merged(accesses: Iterable[Access]) -> tuple[Access, ...]:
     """Each thing and version once, with the union of its columns; ``None`` (all) wins."""
     found: dict[tuple[str, str, int | None], Access] = {}
     for access in accesses:
-        key = (access.kind, access.name, access.version)
+        key = _key(access)
         known = found.get(key)
         if known is None:
             found[key] = access
@@ -143,6 +158,26 @@ def merged(accesses: Iterable[Access]) -> tuple[Access, ...]:
             columns = tuple(sorted({*known.columns, *access.columns}))
         found[key] = Access(access.kind, access.name, access.version, columns, access.location)
     return tuple(found.values())
+
+
+def placed(flows: Iterable[Flow], reads: Sequence[Access]) -> tuple[ColumnFlow, ...]:
+    """The flows by the positions of their reads, each once.
+
+    Args:
+        flows: of accesses, some of which ``merged`` may have made one.
+        reads: what an operation read, with all of these among it.
+    """
+    position = {_key(access): index for index, access in enumerate(reads)}
+    return tuple(
+        dict.fromkeys(
+            ColumnFlow(column, position[_key(access)], source_column, how)
+            for column, access, source_column, how in flows
+        )
+    )
+
+
+def _key(access: Access) -> tuple[str, str, int | None]:
+    return access.kind, access.name, access.version
 
 
 def active_run_id() -> str | None:

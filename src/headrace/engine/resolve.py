@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace import lakehouse
 from headrace.catalog import Access, Entry, RawFile
-from headrace.engine import files, messages, models
+from headrace.engine import files, flows, messages, models
 from headrace.engine.errors import (
     InvalidTimestampError,
     StreamOutsidePipelineError,
@@ -19,12 +19,15 @@ from headrace.engine.errors import (
     UnsupportedStatementError,
     ViewCycleError,
 )
+from headrace.engine.flows.frame import Leaf
+from headrace.engine.flows.schemas import declared
 from headrace.engine.rewrite import NamedRead, Rewriter, version_number
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import Relation
 
     from headrace.engine.columns import Names
+    from headrace.engine.record import Flow
     from headrace.engine.state import SessionState
 
 # Says in a plan what a list of files is a part of; taken out before the server sees it.
@@ -62,6 +65,8 @@ class PinningResolver:
         self._leaves: dict[int, Access] = {}
         self._others: list[Access] = []
         self._paths: list[str] = []
+        self._sources: dict[int, list[Access]] = {}
+        self._held: dict[tuple[str, int | None], tuple[str, ...]] = {}
 
     def reads(self, used: Mapping[int, Names] | None = None) -> list[Access]:
         """What was read, with the columns used of each table where they are known.
@@ -73,11 +78,47 @@ class PinningResolver:
         for plan_id, access in self._leaves.items():
             names = (used or {}).get(plan_id)
             if names is not None and access.location and not files.is_remote(access.location):
-                held = lakehouse.schema(access.location, access.version).names
+                held = self._columns_of(access.location, access.version)
                 columns = tuple(name for name in held if name.lower() in names)
                 access = replace(access, columns=columns)
             found.append(access)
         return [*found, *self._others]
+
+    def flows(self, relation: Relation, names: Sequence[str] | None) -> list[Flow]:
+        """Where the columns of a relation that this has resolved come from.
+
+        Args:
+            relation: the resolved relation.
+            names: the columns as they are written; ``None`` where they are not known.
+        """
+        return [
+            (column, access, origin.column, origin.how)
+            for column, origin in flows.of_rows(relation, self.leaf, names)
+            for access in self._sources.get(origin.leaf, ())
+        ]
+
+    def leaf(self, relation: Relation) -> Leaf | None:
+        """What a read of a resolved plan is; ``None`` for one that is not recorded."""
+        plan_id = relation.common.plan_id
+        if plan_id not in self._sources:
+            return None
+        source = relation.read.data_source
+
+        def names() -> Sequence[str] | None:
+            if source.schema:
+                return declared(source.schema)
+            if source.format == "delta" and not files.is_remote(source.paths[0]):
+                version = source.options.get("versionAsOf")
+                return self._columns_of(source.paths[0], int(version) if version else None)
+            return files.parquet_columns(source.paths) if source.format == "parquet" else None
+
+        return Leaf(plan_id, names)
+
+    def _columns_of(self, location: str, version: int | None) -> tuple[str, ...]:
+        key = (location, version)
+        if key not in self._held:
+            self._held[key] = tuple(lakehouse.schema(location, version).names)
+        return self._held[key]
 
     def raw_files(self) -> list[RawFile]:
         """Fingerprints of the files below the paths that were read.
@@ -132,7 +173,7 @@ class PinningResolver:
         if form not in files.FORMATS and form:
             return None
         if form == "delta" or (not form and _is_delta(resolved[0])):
-            return self._delta_path(resolved[0], options)
+            return self._delta_path(resolved[0], options, relation.common.plan_id)
         for path, place in zip(given, resolved, strict=True):
             files.check(path, place, form or "parquet")
         made = messages.new_relation()
@@ -143,7 +184,8 @@ class PinningResolver:
         made.read.data_source.paths.extend(resolved)
         for key in [key for key in source.options if key.lower() == "path"]:
             del made.read.data_source.options[key]
-        self._note_files(resolved, source.options.get(READS_OPTION))
+        plan_id = relation.common.plan_id
+        self._sources[plan_id] = self._noted(resolved, source.options.get(READS_OPTION))
         if READS_OPTION in made.read.data_source.options:
             del made.read.data_source.options[READS_OPTION]
         return made
@@ -195,7 +237,7 @@ class PinningResolver:
         access = Access("table", str(entry.name), version, None, location)
         return self._leaf(access, location, version, read.options)
 
-    def _delta_path(self, location: str, options: dict[str, str]) -> Relation:
+    def _delta_path(self, location: str, options: dict[str, str], plan_id: int) -> Relation:
         asked = options.get("versionasof")
         version = self._version(
             location,
@@ -208,12 +250,19 @@ class PinningResolver:
             if name is not None
             else Access("path", location, version, None, location)
         )
-        return self._leaf(access, location, version, options)
+        return self._leaf(access, location, version, options, plan_id)
 
     def _leaf(
-        self, access: Access, location: str, version: int | None, options: dict[str, str]
+        self,
+        access: Access,
+        location: str,
+        version: int | None,
+        options: dict[str, str],
+        plan_id: int | None = None,
     ) -> Relation:
         made = messages.new_relation()
+        if plan_id is not None:
+            made.common.plan_id = plan_id
         source = made.read.data_source
         source.format = "delta"
         source.paths.append(location)
@@ -226,6 +275,7 @@ class PinningResolver:
             if not files.is_remote(location):
                 lakehouse.forget_hint(location, version)
         self._leaves[made.common.plan_id] = access
+        self._sources[made.common.plan_id] = [access]
         return made
 
     def _version(self, location: str, version: int | None, timestamp: str | None) -> int | None:
@@ -238,7 +288,7 @@ class PinningResolver:
             return lakehouse.version_at(location, moment(timestamp))
         return self.pinned(location)
 
-    def _file(self, read: NamedRead) -> Relation:
+    def _file(self, read: NamedRead) -> Relation | None:
         """``delta.`path``` and ``parquet.`path``` in place of a name."""
         made = messages.new_relation()
         source = made.read.data_source
@@ -250,20 +300,25 @@ class PinningResolver:
             source.options["versionAsOf"] = str(read.version)
         if read.timestamp is not None:
             source.options["timestampAsOf"] = read.timestamp
-        return self.source(made)
+        found = self.source(made)
+        # Under a relation of its own the read keeps the plan id under which it is noted.
+        return None if found is None else messages.aliased(found, read.parts[1])
 
-    def _note_files(self, resolved: list[str], part_of: str | None) -> None:
+    def _noted(self, resolved: list[str], part_of: str | None) -> list[Access]:
+        """Note a read of files; as what it is recorded."""
         if part_of is not None:
             whole = json.loads(part_of)
             if whole["kind"] == "path":
                 self._paths += resolved
-            self._others.append(Access(whole["kind"], whole["name"], whole["version"]))
-            return
-        self._paths += resolved
-        names = resolved
-        if len(resolved) > _MANY_PATHS:
-            names = sorted({str(Path(path).parent) for path in resolved})
-        self._others += [Access("path", name) for name in names]
+            made = [Access(whole["kind"], whole["name"], whole["version"])]
+        else:
+            self._paths += resolved
+            names = resolved
+            if len(resolved) > _MANY_PATHS:
+                names = sorted({str(Path(path).parent) for path in resolved})
+            made = [Access("path", name) for name in names]
+        self._others += made
+        return made
 
 
 def is_path(parts: tuple[str, ...]) -> bool:

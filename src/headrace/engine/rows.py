@@ -36,6 +36,7 @@ def fitted(write: Write, client: SparkConnectClient) -> Relation:
     """
     table = table_schema(write.target.location, client)
     given = relation_schema(client, write.rows)
+    write.names = tuple(table.names)
     if write.by_position:
         return _by_position(write, given, table)
     return _by_name(write, given, table)
@@ -51,6 +52,7 @@ def nullable(write: Write, client: SparkConnectClient) -> Relation:
     from pyspark.sql.pandas.types import to_arrow_schema
 
     given = relation_schema(client, write.rows)
+    write.names = tuple(given.names)
     wanted = given._as_nullable()
     if given == wanted:
         return write.rows
@@ -128,6 +130,7 @@ def _projected(
         raise SchemaMismatchError(
             write.target.label, missing=missing, changed=changed, next=_next(write)
         )
+    write.names = tuple(each.name for each in fields)
     made = messages.new_relation()
     made.project.input.CopyFrom(rows)
     for each in fields:

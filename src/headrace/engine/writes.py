@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         WriteOperationV2,
     )
 
-    from headrace.engine.record import Draft
+    from headrace.engine.record import Draft, Flow
     from headrace.engine.state import SessionState
     from headrace.engine.target import Target
     from headrace.errors import HeadraceError
@@ -56,6 +56,7 @@ class Write:
         by_position: columns match by position, not by name.
         columns: those that the rows are for, by position; all of the table's if empty.
         comment: of a new table.
+        names: columns of the rows as they are written, once the rows have been fitted.
     """
 
     target: Target
@@ -68,6 +69,7 @@ class Write:
     by_position: bool = False
     columns: tuple[str, ...] = ()
     comment: str | None = None
+    names: tuple[str, ...] | None = None
 
     @property
     def recorded_mode(self) -> str:
@@ -210,17 +212,20 @@ class Writer:
         raw = resolver.raw_files()
         before = write.target.version
         try:
-            self._send(write, draft.id)
+            given = self._send(write, draft.id)
         except PySparkException as error:
             reason = _explained(error, write, resolver.paths)
             if reason is None:
                 raise
             raise reason from error
-        return self._finish(write, draft, resolver, raw, before)
+        flows = resolver.flows(given, write.names)
+        return self._finish(write, draft, resolver, raw, before, flows)
 
-    def _send(self, write: Write, marker: str) -> None:
+    def _send(self, write: Write, marker: str) -> Relation:
+        """Write; the rows as they were before checks of the write were added."""
         replaces = write.create or (write.mode == "overwrite" and write.flag("overwriteSchema"))
         write.rows = (rows.nullable if replaces else rows.fitted)(write, self._client)
+        given = write.rows
         if write.create:
             write.options.pop("partitionoverwritemode", None)
             write.options.pop("replacewhere", None)
@@ -232,6 +237,7 @@ class Writer:
             write.mode,
             attempts=conflicts.ATTEMPTS if write.mode == "append" else 1,
         )
+        return given
 
     def _finish(
         self,
@@ -240,6 +246,7 @@ class Writer:
         resolver: PinningResolver,
         raw: list[RawFile],
         before: int | None,
+        flows: list[Flow],
     ) -> int | None:
         found = write.target
         version = None
@@ -256,6 +263,7 @@ class Writer:
             writes=[found.access(version)],
             mode=write.recorded_mode,
             files=raw,
+            flows=flows,
         )
         return version
 
@@ -272,12 +280,16 @@ class Writer:
         sent = proto.Command()
         sent.write_operation.CopyFrom(made)
         self._client.execute_command(sent)
+        # Columns in the names of directories have no place among those of the files.
+        is_plain = made.source == "parquet" and not made.partitioning_columns
+        names = files.parquet_columns([made.path]) if is_plain else None
         draft.finish(
             self._state.lineage,
             reads=resolver.reads(columns.used(made.input)),
             writes=[Access("path", made.path)],
             mode=_MODES[command.mode],
             files=raw,
+            flows=resolver.flows(made.input, names),
         )
 
 
