@@ -22,6 +22,9 @@ COMMANDS: Final = {
     "endpoints": "Show endpoints and rollouts; pause, resume, shift, roll back.",
     "score": "Score tables with the model in production.",
     "trace": "Trace a prediction back to its raw file.",
+    "recall": "From a bad file or table version forward to all that it reached; quarantine.",
+    "verify": "Check the evidence of a model version, also offline.",
+    "key": "Show, rotate and export the key that signs decisions.",
     "doctor": "Check this machine and this project.",
     "demo": "The whole loop on simulated telemetry, in a minute.",
 }

@@ -1,3 +1,19 @@
-"""From a bad file or table version forward to all that it reached."""
+"""From a bad file or table version forward to all that it reached.
+
+::
+
+    recall = find(open_workspace(), "raw/telemetry/2026-01-03.parquet")
+    recall.serving           # deployments that answer with what it reached
+    recall.as_json()
+    print_recall(recall, console())   # from headrace.recall.render
+"""
 
 from __future__ import annotations
+
+from headrace.recall.errors import RecallError as RecallError
+from headrace.recall.find import find as find
+from headrace.recall.found import Recall as Recall
+from headrace.recall.origin import Origin as Origin
+from headrace.recall.origin import parse as parse
+
+__all__ = ["Origin", "Recall", "RecallError", "find", "parse"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -60,6 +60,11 @@ class _Life:
     restores: list[Written] = field(default_factory=list)
     strangers: set[int] = field(default_factory=set)
 
+    def at(self, moment: datetime) -> bool:
+        """Whether this was the table of its place at a moment."""
+        born = self.started is None or self.started <= moment
+        return born and (self.ended is None or moment <= self.ended)
+
     def end(self, version: int) -> int | None:
         """The version that replaces what this one brought."""
         place = bisect_right(self.replacing, version)
@@ -84,11 +89,12 @@ class Closure:
         self._covered: dict[tuple[str, int, int | None, Column, Certainty], int] = {}
         self._seen: set[tuple[str, int, Column, Certainty]] = set()
         self._sessions: dict[str, datetime] = {}
+        self._spans: dict[tuple[str, int], list[Span]] | None = None
 
     # ---- beginning -------------------------------------------------------------------------
 
     def begin_at_files(
-        self, label: str, operations: dict[str, Iterable[int]], columns: Iterable[Column]
+        self, label: str, operations: Mapping[str, Iterable[int]], columns: Iterable[Column]
     ) -> None:
         """Begin at raw files: the operations that read them, and at which of their reads."""
         origin = RawFiles(label)
@@ -124,15 +130,18 @@ class Closure:
     # ---- what was found --------------------------------------------------------------------
 
     def spans(self) -> dict[tuple[str, int], list[Span]]:
-        """The marked versions of each table, by place and life, in their order."""
+        """The marked versions of each table, by place and life, in their order, after the walk."""
+        if self._spans is not None:
+            return self._spans
         found: dict[tuple[str, int], list[Span]] = defaultdict(list)
         for node, columns in self.marks.items():
             if isinstance(node, RowsOf):
                 until = self.lives(node.table)[node.life].end(node.version)
                 found[node.table, node.life].append(Span(node, until, columns))
-        return {
+        self._spans = {
             key: sorted(spans, key=lambda each: each.rows.version) for key, spans in found.items()
         }
+        return self._spans
 
     def certainty(self, node: Node) -> Certainty | None:
         """How sure it is that data reached a node; ``None``: it did not."""

@@ -285,6 +285,11 @@ class Records:
         """Model id, name and number of every registered version."""
         return self._registry
 
+    def label_of(self, model_id: str) -> str:
+        """``name/3``, or the id of a logged model that was never registered."""
+        named = [f"{name}/{version}" for each, name, version in self._registry if each == model_id]
+        return named[-1] if named else model_id
+
     def of_session(self, session: str, since: datetime) -> list[str]:
         """Writes of a session without a read, since a moment: rows that its program made."""
         read = select(accesses.c.operation_id).where(
