@@ -1,0 +1,78 @@
+"""What a request would change: seen before MLflow is asked, and told to the audit log.
+
+The truth about protected aliases is the database's, whose guards refuse whatever comes by any
+way. Here is what a person should read instead of MLflow's wording, and what only the edge can
+see: files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import inspect, text
+
+from headrace.catalog import guards
+from headrace.control.errors import ControlError, OutsideArtifactsError, ProtectedError
+
+if TYPE_CHECKING:
+    from headrace.catalog import Store
+
+FILES: Final = (
+    "The files of a registered version stay as they are: its evidence names them. headrace run "
+    "trains and registers another version."
+)
+_MODEL_ID: Final = re.compile(r"(?<![0-9a-z])m-[0-9a-f]{32}(?![0-9a-z])")
+_OF_THE_GATE: Final = ("headrace.verdict", "headrace.evidence", "headrace.override")
+
+
+def parsed(body: bytes, query: dict[str, str]) -> dict[str, Any]:
+    """The arguments of a request, as far as they are a JSON object or a query."""
+    try:
+        found = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        found = {}  # MLflow says what it thinks of it
+    return {**query, **found} if isinstance(found, dict) else dict(query)
+
+
+def refusal(path: str, arguments: dict[str, Any]) -> ControlError | None:
+    """Why a request is refused by what it says."""
+    if path.endswith(("/model-versions/set-tag", "/model-versions/delete-tag")):
+        if str(arguments.get("key", "")).startswith("headrace."):
+            return ProtectedError(guards.TAGS)
+    elif path.endswith("/model-versions/create"):
+        tags = arguments.get("tags")
+        for tag in tags if isinstance(tags, list) else []:
+            if isinstance(tag, dict) and str(tag.get("key", "")).startswith(_OF_THE_GATE):
+                return ProtectedError(guards.TAGS)
+    elif path.endswith("/experiments/create"):
+        location = arguments.get("artifact_location", arguments.get("artifactLocation"))
+        if location and not str(location).startswith("mlflow-artifacts:"):
+            return OutsideArtifactsError(str(location))
+    return None
+
+
+def file_refusal(store: Store, path: str) -> ControlError | None:
+    """Why a file cannot be written or deleted: it belongs to a version."""
+    found = _MODEL_ID.findall(path)
+    if not found:
+        return None
+    query = text(
+        "SELECT 1 FROM model_versions WHERE source LIKE :like OR storage_location LIKE :like"
+    )
+    with store.reading() as connection:
+        if not inspect(connection).has_table("model_versions"):
+            return None
+        for model_id in found:
+            if connection.execute(query, {"like": f"%{model_id}%"}).first() is not None:
+                return ProtectedError(FILES)
+    return None
+
+
+def object_of(arguments: dict[str, Any]) -> str:
+    """What a request is about, as the audit log names it."""
+    name = str(arguments.get("name", "unknown"))[:255]
+    if arguments.get("alias"):
+        return f"{name}@{str(arguments['alias'])[:255]}"
+    return f"{name}/{str(arguments['version'])[:20]}" if arguments.get("version") else name
