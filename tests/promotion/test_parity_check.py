@@ -10,11 +10,14 @@ from tests.parity.registered import Registered, registered, tamper_with_kernel
 from tests.parity.registered import forest as forest
 from tests.parity.registered import untouched as untouched
 
+from headrace.gate import rule
 from headrace.parity import store
-from headrace.promotion import parity_check
+from headrace.promotion import GateSpec, judge, parity_check
 
 if TYPE_CHECKING:
     from tests.modelling import ModelProject
+
+    from headrace.promotion.parity_check import ParityCheck
 
 SWAYED = """
 import os
@@ -46,9 +49,14 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+def reasons(found: ParityCheck) -> tuple[str, ...]:
+    """Why the rule refuses it."""
+    return tuple(rule._not_as_trained(found.finding))
+
+
 def test_a_kernel_answers_as_the_forest_did(untouched: Registered) -> None:
     found = parity_check.check(untouched.project.workspace, untouched.version)
-    assert found.reasons == ()
+    assert reasons(found) == ()
     assert found.batch.agreed
     assert found.batch.rows == 256
     assert (found.batch.by or "").startswith("kernel ")
@@ -67,14 +75,14 @@ def test_other_tasks_agree(models: ModelProject, kind: str, label: str) -> None:
     models.write(f"training/{label}.py", KINDS.format(kind=kind))
     made = registered(models, name=label, label=label, train=f"training/{label}.py:train")
     found = parity_check.check(models.workspace, made.version)
-    assert found.reasons == ()
+    assert reasons(found) == ()
     assert found.batch.rows == 256
 
 
 def test_a_kernel_that_was_tampered_with_is_found_out(untouched: Registered) -> None:
     tamper_with_kernel(untouched.model)
     found = parity_check.check(untouched.project.workspace, untouched.version)
-    (reason,) = found.reasons
+    (reason,) = reasons(found)
     assert reason.startswith("parity, batch: ")
     example = found.batch.examples[0]
     assert example.output == "score"
@@ -87,20 +95,20 @@ def test_a_graph_that_is_not_the_proven_one_is_a_reason_too(untouched: Registere
     graph = untouched.model / "kernel" / "model.onnx"
     graph.write_bytes(graph.read_bytes() + b"\0")
     found = parity_check.check(untouched.project.workspace, untouched.version)
-    assert len(found.reasons) == 1
+    assert len(reasons(found)) == 1
     assert not found.batch.agreed
 
 
 def test_without_a_record_nothing_is_promoted(untouched: Registered) -> None:
     shutil.rmtree(untouched.model / "parity")
-    (reason,) = parity_check.check(untouched.project.workspace, untouched.version).reasons
+    (reason,) = reasons(parity_check.check(untouched.project.workspace, untouched.version))
     assert "headrace run --full" in reason
 
 
 def test_a_record_that_was_changed_is_refused(untouched: Registered) -> None:
     answers = untouched.model / "parity" / "answers.parquet"
     answers.write_bytes(answers.read_bytes()[:-1] + b"\0")
-    (reason, *_) = parity_check.check(untouched.project.workspace, untouched.version).reasons
+    (reason, *_) = reasons(parity_check.check(untouched.project.workspace, untouched.version))
     assert "not the file that the training wrote" in reason
 
 
@@ -110,9 +118,34 @@ def test_a_model_that_reads_a_variable_is_found_out(
     condition = 'os.environ.get("SWAY")'
     models.write("training/swayed.py", SWAYED.format(condition=condition))
     made = registered(models, name="swayed", train="training/swayed.py:train")
-    assert parity_check.check(models.workspace, made.version).reasons == ()
+    assert reasons(parity_check.check(models.workspace, made.version)) == ()
     monkeypatch.setenv("SWAY", "1")
     found = parity_check.check(models.workspace, made.version)
-    assert "256 of 256 rows differ" in found.reasons[0]
+    assert "256 of 256 rows differ" in reasons(found)[0]
     assert found.batch.by == "pyfunc"
     assert found.batch.difference == pytest.approx(0.25)
+
+
+def test_the_gate_refuses_and_its_numbers_cannot_be_told_otherwise(untouched: Registered) -> None:
+    project = untouched.project
+    gate = GateSpec(metric="roc_auc", resamples=100, leaks={"label": "skip"})
+    good = judge(project.workspace, project.spec(), gate, untouched.version, None)
+    assert good.promoted
+    assert good.parity is not None
+    assert good.parity.rows == 256
+    tamper_with_kernel(untouched.model)
+    untouched.forget_copies()
+    bad = judge(project.workspace, project.spec(), gate, untouched.version, None)
+    assert not bad.promoted
+    assert bad.reasons[0].startswith("parity, batch: ")
+    assert rule.check(gate, bad) == []
+    assert bad.parity is not None
+    told = bad.model_copy(
+        update={
+            "promoted": True,
+            "reasons": (),
+            "parity": bad.parity.model_copy(update={"reason": None}),
+        }
+    )
+    (contradiction,) = rule.check(gate, told)
+    assert "the numbers say otherwise" in contradiction

@@ -12,7 +12,14 @@ from headrace.gate.metrics import METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.gate.findings import Calibration, Difference, Fairness, Findings, SliceReport
+    from headrace.gate.findings import (
+        Calibration,
+        Difference,
+        Fairness,
+        Findings,
+        Parity,
+        SliceReport,
+    )
     from headrace.gate.spec import GateSpec
     from headrace.gate.verdict import Verdict
 
@@ -31,6 +38,8 @@ def contradictions(gate: GateSpec, verdict: Verdict) -> Iterator[str]:
     yield from _fairness(gate, verdict)
     yield from _leaks(gate, verdict)
     yield from _costs(gate, verdict)
+    if verdict.parity is not None:
+        yield from _parity(verdict.parity)
     for whose, each in (
         ("candidate", verdict.calibration),
         ("champion", verdict.champion_calibration),
@@ -195,6 +204,17 @@ def _costs(gate: GateSpec, found: Findings) -> Iterator[str]:
             yield "the latency is not that of the best round"
     if gate.max_size is not None and found.size is None:
         yield "the size was not measured"
+
+
+def _parity(found: Parity) -> Iterator[str]:
+    within = found.difference is not None and found.difference <= found.tolerance
+    agreed = found.rows > 0 and not found.disagreements and within
+    if found.reason is None and not agreed:
+        yield "the answers are told to be those of the training, and the numbers say otherwise"
+    if found.reason is not None and agreed:
+        yield "the answers are told to differ from the training's, and the numbers do not"
+    if not 0 <= found.disagreements <= found.rows:
+        yield "more answers differ than were compared"
 
 
 def _calibration(whose: str, found: Calibration, rows: int) -> Iterator[str]:

@@ -245,6 +245,35 @@ class Size(Frozen):
     files: int
 
 
+class Parity(Frozen):
+    """The training's recorded answers against those of the same rows somewhere else.
+
+    Attributes:
+        route: where: ``batch`` on the engine.
+        by: what answered, such as ``kernel DIGEST``.
+        rows: how many were compared.
+        disagreements: of these, how many got another score or label.
+        difference: the largest distance of two scores; ``None`` where one is missing.
+        tolerance: the distance that counts as equal.
+        margin: labels may differ where a row is this close to another label.
+        reason: why they do not agree, with the first row and both values.
+        record: digest of the record.
+        environment: lines of the training's lock that the serving environment does not keep, and
+            what is known of each.
+    """
+
+    route: str
+    by: str | None = None
+    rows: int
+    disagreements: int
+    difference: float | None
+    tolerance: float
+    margin: float
+    reason: str | None = None
+    record: str | None = None
+    environment: tuple[str, ...] = ()
+
+
 class Findings(Frozen):
     """All that was measured of a candidate.
 
@@ -260,6 +289,7 @@ class Findings(Frozen):
         fairness: one for each rule.
         leaks: one or more for each check that the gate asks for.
         latency, size: where the gate bounds them.
+        parity: whether batch scoring answers as the training did.
         rows: rows of the hold-out.
         holdout_digest: which rows.
     """
@@ -277,5 +307,6 @@ class Findings(Frozen):
     leaks: tuple[LeakCheck, ...] = ()
     latency: Latency | None = None
     size: Size | None = None
+    parity: Parity | None = None
     rows: int
     holdout_digest: str

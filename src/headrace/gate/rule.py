@@ -14,7 +14,14 @@ from headrace import clock
 from headrace.gate.conditions import is_better, is_fair, is_worse, leak_state, meets
 from headrace.gate.consistency import contradictions
 from headrace.gate.exact import fewest_units
-from headrace.gate.findings import Difference, Fairness, Findings, LeakCheck, SliceReport
+from headrace.gate.findings import (
+    Difference,
+    Fairness,
+    Findings,
+    LeakCheck,
+    Parity,
+    SliceReport,
+)
 from headrace.gate.metrics import METRICS
 from headrace.gate.verdict import Verdict, gain_text
 from headrace.ids import new_id
@@ -77,6 +84,8 @@ def reasons(gate: GateSpec, found: Findings) -> Iterator[str]:
         if leak_state(gate, leak) == "refused":
             yield leak_text(gate, leak)
     yield from _too_slow_or_large(gate, found)
+    if found.parity is not None:
+        yield from _not_as_trained(found.parity)
 
 
 def leak_text(gate: GateSpec, leak: LeakCheck) -> str:
@@ -146,6 +155,13 @@ def _unfair(rule: FairnessRule, found: Fairness) -> str:
     if rule.max_gap is not None and found.gap is not None and found.gap > rule.max_gap:
         return f"{between}: {found.gap:.3g} apart, {rule.max_gap:g} is allowed"
     return f"{between}: a ratio of {found.ratio:.3g}, {rule.min_ratio:g} is asked for"
+
+
+def _not_as_trained(found: Parity) -> Iterator[str]:
+    if found.reason is not None:
+        yield f"parity, {found.route}: {found.reason}"
+    for line in found.environment:
+        yield f"parity, environment: {line}"
 
 
 def _too_slow_or_large(gate: GateSpec, found: Findings) -> Iterator[str]:

@@ -21,6 +21,7 @@ from headrace.gate.statistics import (
     rows_as_units,
     support,
 )
+from headrace.promotion import parity_check
 from headrace.promotion.costs import latency, size
 from headrace.promotion.errors import MetricTaskError, MetricUndefinedError
 from headrace.promotion.leaks import leak_checks
@@ -75,11 +76,11 @@ def judge(
 
     It is promoted if its metric is better, by a paired bootstrap interval that lies above
     ``min_gain`` or by an exact test where there is one; if every bound is met, overall and in
-    each slice with enough rows; if it is worse in no slice; and if nothing leaked that training
-    should not have known. Rows of a group are resampled together. A first model has bounds to
+    each slice with enough rows; if it is worse in no slice; if nothing leaked that training
+    should not have known; and if batch scoring answers as the training did. Rows of a group are resampled together. A first model has bounds to
     meet and nobody to beat.
 
-    Changes nothing; ``promote`` carries the verdict out.
+    Changes nothing but the kept reports of parity; ``promote`` carries the verdict out.
 
     Raises:
         GateError: the two cannot be compared; a subclass says why.
@@ -98,6 +99,7 @@ def judge(
         leaks=leak_checks(workspace, training, gate, case.contenders[0], case.held),
         latency=latency(workspace, case.contenders[0], case.held) if gate.latency_p99 else None,
         size=size(workspace, candidate) if gate.max_size else None,
+        parity=parity_check.check(workspace, candidate).finding,
         rows=len(case.held.y),
         holdout_digest=case.held.record.digest,
     )

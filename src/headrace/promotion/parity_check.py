@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headrace import parity
 from headrace.environments import EnvironmentBuildError, LockNotFoundError, ensure, lock_of
 from headrace.errors import HeadraceError
+from headrace.gate.findings import Parity
 from headrace.kernels import report_on_disk
 from headrace.parity import environment, store
 from headrace.parity.report import ParityReport, failed
@@ -38,14 +39,24 @@ class ParityCheck:
     environment: EnvironmentReport | None
 
     @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why the version may not be promoted; none if it may."""
-        found = []
-        if not self.batch.agreed:
-            found.append(f"parity, {self.batch.route}: {self.batch.reason}")
-        if self.environment is not None and not self.environment.agreed:
-            found.append(f"parity, environment: {self.environment.reason}")
-        return tuple(found)
+    def finding(self) -> Parity:
+        """For the gate's rule, which refuses what does not agree."""
+        batch = self.batch
+        lines: tuple[str, ...] = ()
+        if self.environment is not None:
+            lines = tuple(str(each) for each in self.environment.differences if each.blocks)
+        return Parity(
+            route=batch.route,
+            by=batch.by,
+            rows=batch.rows,
+            disagreements=batch.disagreements,
+            difference=batch.difference,
+            tolerance=batch.tolerance,
+            margin=batch.margin,
+            reason=batch.reason,
+            record=batch.record,
+            environment=lines,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -40,7 +40,6 @@ def decision(
     *,
     kind: Literal["promoted", "refused", "waiting"],
     alias: str = PRODUCTION,
-    parity: Mapping[str, Any] | None = None,
 ) -> Decision:
     """What the gate decided on a version, with everything that it rests on.
 
@@ -52,14 +51,13 @@ def decision(
         gate: by which rule.
         kind: what becomes of it.
         alias: for which alias it was judged.
-        parity: that the answers are the same everywhere, if it was looked at.
 
     Raises:
         ModelNotLoadableError: the model's files cannot be read.
         EvidenceRefusedError: they are not those that were approved.
     """
     version = resolve(workspace, f"{verdict.model}/{verdict.version}")
-    made = _described(workspace, version, verdict, gate, kind, alias, parity)
+    made = _described(workspace, version, verdict, gate, kind, alias)
     if kind != "promoted" or not gate.approvals.count:
         return made
     waited = next(
@@ -102,7 +100,7 @@ def override(
     Raises:
         ModelNotLoadableError: the model's files cannot be read.
     """
-    made = _described(workspace, version, verdict, gate, "overridden", alias, None)
+    made = _described(workspace, version, verdict, gate, "overridden", alias)
     predicate = {**made.predicate, "override": {"reason": reason}}
     return Decision(made.kind, made.model, made.version, made.subjects, predicate, alias)
 
@@ -119,7 +117,6 @@ def _described(
     gate: GateSpec | None,
     kind: Any,
     alias: str,
-    parity: Mapping[str, Any] | None,
 ) -> Decision:
     with model_files(workspace, version) as directory:
         subjects = digests_of(directory)
@@ -132,7 +129,7 @@ def _described(
         "holdout": _holdout(workspace, version),
         "rule": gate.model_dump(mode="json") if judged and gate is not None else None,
         "verdict": verdict.as_json() if judged and verdict is not None else None,
-        "parity": parity,
+        "parity": _parity(verdict),
         "kernel": kernel,
         "environment": {
             "digest": version.tags.get("headrace.environment_digest"),
@@ -145,6 +142,12 @@ def _described(
         },
     }
     return Decision(kind, version.name, version.version, subjects, predicate, alias)
+
+
+def _parity(verdict: Verdict | None) -> dict[str, Any] | None:
+    """That the answers are the same everywhere, if it was looked at."""
+    found = None if verdict is None else verdict.parity
+    return None if found is None else found.model_dump(mode="json")
 
 
 @contextmanager
