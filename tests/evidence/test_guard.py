@@ -146,3 +146,17 @@ def test_an_alias_that_moved_since_it_was_resolved_is_no_contradiction(world: Wo
     world.append(version=2)
     _point(world, 2)
     check_alias(world.store, "failure", 1, "production")
+
+
+def test_bytecode_beside_the_code_is_removed_before_it_could_run(world: World) -> None:
+    """Any process that loads a model may write it, so it is not signed; nor may it be loaded."""
+    world.append()
+    planted = world.model / "code" / "__pycache__" / "scorer.cpython-311.pyc"
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(b"anything")
+    passes(world)
+    assert not planted.exists()
+    (world.model / "code" / "__pycache__").symlink_to(world.paths.root)
+    with pytest.raises(EvidenceRefusedError):
+        passes(world)
+    assert world.paths.root.is_dir()

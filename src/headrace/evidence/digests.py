@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_BYTECODE: Final = "__pycache__"
 
 _Stamp = tuple[int, int, int, int, int]
 _known: dict[str, tuple[_Stamp, str]] = {}
@@ -14,9 +18,10 @@ _known: dict[str, tuple[_Stamp, str]] = {}
 def digests_of(directory: Path) -> dict[str, str]:
     """Relative path -> sha256 of each file below a directory.
 
-    Kernel and all else that lies beside the model is included; what Python compiled from the
-    model's code is too, because it is what would run. A file that has not changed since this
-    process read it last, by size, times and inode, is not read again.
+    Kernel and all else that lies beside the model is included. What Python compiled from the
+    model's code is not: any process that loads the model may write it, so it is removed before a
+    proven model is loaded (``remove_bytecode``). A file that has not changed since this process
+    read it last, by size, times and inode, is not read again.
 
     Raises:
         OSError: a file cannot be read.
@@ -27,13 +32,24 @@ def digests_of(directory: Path) -> dict[str, str]:
     }
 
 
-def size_of(directory: Path) -> int:
-    """Bytes of all files below a directory."""
-    return sum(path.stat().st_size for path in _files(directory))
+def remove_bytecode(directory: Path) -> None:
+    """Remove what Python compiled from code below a directory; it would run in the code's place.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for found in sorted(directory.rglob(_BYTECODE)):
+        try:
+            shutil.rmtree(found)
+        except FileNotFoundError:
+            # Another process that loads the model was first.
+            continue
 
 
 def _files(directory: Path) -> Iterator[Path]:
     for home, directories, names in os.walk(directory, onerror=_raise):
+        if _BYTECODE in directories and not (Path(home) / _BYTECODE).is_symlink():
+            directories.remove(_BYTECODE)
         for name in [*directories, *names]:
             path = Path(home) / name
             if path.is_symlink():

@@ -136,3 +136,18 @@ class KeyNotLostError(HeadraceError):
             why="here it is, and a rotation that it signs itself is worth more",
             next="headrace key rotate",
         )
+
+
+class NoKeyToTrustError(HeadraceError):
+    """A file is to be verified where no project says which key to trust."""
+
+    code = "no_key_to_trust"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            "Which key should have signed it?",
+            where=str(path),
+            why="outside of a project there is none to trust; the file itself cannot say",
+            next=f"headrace verify {path} --key PUBLIC.pem (made by: headrace key export)",
+        )

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 from headrace.catalog import guards
 from headrace.evidence.case import About
 from headrace.evidence.chain import evidence_of
+from headrace.evidence.digests import remove_bytecode
 from headrace.evidence.errors import (
     AliasUnstatedError,
     EvidenceMissingError,
@@ -67,6 +68,8 @@ def check(
 ) -> None:
     """Let a version pass if a statement gives it the alias, and its files are those of it.
 
+    Bytecode that lies beside the model's code is removed: nobody signed it, and it would run.
+
     What passes is remembered in the project, for a scoring plane whose database is away.
 
     Args:
@@ -92,6 +95,12 @@ def check(
             raise EvidenceMissingError(name, version, alias)
         envelope = newest.envelope
     about = About(name, version, alias)
+    if model is not None:
+        try:
+            remove_bytecode(model)
+        except OSError as error:
+            problem = f"bytecode that nobody signed cannot be removed: {error}"
+            raise EvidenceRefusedError(name, version, alias, [problem]) from error
     found = verify(envelope, Keys(paths).public(), model=model, about=about)
     if not found.ok:
         raise EvidenceRefusedError(name, version, alias, found.problems)
