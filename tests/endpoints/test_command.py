@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.planes import make_root
+from tests.planes import make_root, unprotect
 
 from headrace.cli import cli
 from headrace.cli.endpoints import SharesError
@@ -28,6 +28,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
     root = make_root(tmp_path / "project").root
     monkeypatch.chdir(root)
     opened = open_workspace(root)
+    unprotect(opened)
     yield opened
     opened.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.planes import make_root
+from tests.planes import make_root, unprotect
 
 from headrace.endpoints import (
     EndpointSpec,
@@ -43,6 +43,7 @@ FEW = Judgement("wait", "1 of 20 requests", "few requests", 1)
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     opened = open_workspace(make_root(tmp_path / "project").root)
+    unprotect(opened)
     yield opened
     opened.close()
 

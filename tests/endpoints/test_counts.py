@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.planes import make_root, spec
+from tests.planes import make_root, spec, unprotect
 from tests.requestlog.records import served
 
 from headrace.endpoints import declare, endpoint_status, status
@@ -19,6 +19,7 @@ from headrace.workspace import Workspace, open_workspace
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     opened = open_workspace(make_root(tmp_path / "project").root)
+    unprotect(opened)
     declare(opened, spec())
     yield opened
     opened.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import null, update
-from tests.planes import make_root, spec
+from tests.planes import make_root, spec, unprotect
 
 from headrace import clock
 from headrace.endpoints import (
@@ -40,6 +40,7 @@ STEPS = [10, 50, 100]
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     opened = open_workspace(make_root(tmp_path / "project").root)
+    unprotect(opened)
     yield opened
     opened.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.catalog.conftest import postgresql as postgresql  # the server of the catalog's tests
-from tests.planes import make_root
+from tests.planes import make_root, unprotect
 from tests.requestlog.records import failed, served, truth
 
 from headrace import lakehouse
@@ -52,6 +52,7 @@ def workspace(
         connection.execute(f"CREATE DATABASE {name}".encode())
     monkeypatch.setenv("HEADRACE_DATABASE", f"{postgresql}/{name}")
     opened = open_workspace(make_root(tmp_path / "project").root)
+    unprotect(opened)
     yield opened
     opened.close()
 
