@@ -21,6 +21,11 @@ _STYLE = {
     "blocked": "yellow",
     "stale": "yellow",
     "ok": "green",
+    "same": "green",
+    "close": "green",
+    "different": "bold red",
+    "missing": "bold red",
+    "note": "yellow",
     "warning": "yellow",
 }
 
@@ -91,6 +96,18 @@ def working(text: str) -> Iterator[Status | None]:
 def counted(number: int, thing: str) -> str:
     """``1 step``, ``2 steps``."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def size(count: int) -> str:
+    """``512 B``, ``1.4 MiB``."""
+    if count < 1024:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        value /= 1024
+        if value < 1024 or unit == "TiB":
+            break
+    return f"{value:,.1f} {unit}"
 
 
 class Telling:

@@ -24,11 +24,19 @@ _LONGEST: Final = 900.0
 _POLL: Final = 0.2
 
 
-def ensure(lock: Lock, *, seconds: float = _LONGEST) -> Environment:
+def ensure(
+    lock: Lock, *, seconds: float = _LONGEST, offline: bool = False, wheels: Path | None = None
+) -> Environment:
     """The environment of a lock: this process's own if it does not differ, else a built one.
 
     A built one is kept and shared by all processes of this user. Takes minutes where libraries
     must be downloaded, and blocks.
+
+    Args:
+        lock: what it holds.
+        seconds: how long it may take.
+        offline: build it from wheels and uv's cache, without a network.
+        wheels: directory of wheels; that of ``HEADRACE_WHEELS`` if not given.
 
     Raises:
         EnvironmentBuildError: it cannot be built, or not within so many seconds.
@@ -42,7 +50,7 @@ def ensure(lock: Lock, *, seconds: float = _LONGEST) -> Environment:
     if not _usable(home):
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _build_once(lock, home, until)
+            _build_once(lock, home, until, uvtool.sources(offline=offline, wheels=wheels))
         except OSError as error:
             raise EnvironmentBuildError(
                 str(root), None, str(error), f"make room in {root}, or set HEADRACE_ENVIRONMENTS"
@@ -55,13 +63,13 @@ def _usable(home: Path) -> bool:
     return (home / "bin" / "python").exists()
 
 
-def _build_once(lock: Lock, home: Path, until: float) -> None:
+def _build_once(lock: Lock, home: Path, until: float, sources: list[str]) -> None:
     """Build it, or wait for the process that does."""
     while True:
         with exclusive(home.with_name(f"{home.name}.lock")) as held:
             if held:
                 if not _usable(home):
-                    _build(lock, home, until)
+                    _build(lock, home, until, sources)
                 return
         if time.monotonic() > until:
             raise EnvironmentBuildError(
@@ -71,12 +79,12 @@ def _build_once(lock: Lock, home: Path, until: float) -> None:
         time.sleep(_POLL)
 
 
-def _build(lock: Lock, home: Path, until: float) -> None:
+def _build(lock: Lock, home: Path, until: float, sources: list[str]) -> None:
     for left in home.parent.glob(f"{home.name}.building-*"):
         shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
     work = Path(tempfile.mkdtemp(prefix=f"{home.name}.building-", dir=home.parent))
     try:
-        _install(lock, work, until)
+        _install(lock, work, until, sources)
         (work / LOCK_FILE).write_text(lock.text)
         crash_point("environment-built")
         if home.exists():
@@ -86,7 +94,7 @@ def _build(lock: Lock, home: Path, until: float) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _install(lock: Lock, work: Path, until: float) -> None:
+def _install(lock: Lock, work: Path, until: float, sources: list[str]) -> None:
     python = _python(lock)
     where = f"lock {lock.digest[:12]}, Python {python}"
     words: list[str | Path] = ["venv", "--no-project", "--relocatable", "--allow-existing"]
@@ -99,7 +107,7 @@ def _install(lock: Lock, work: Path, until: float) -> None:
     wanted = _requirements(lock)
     listed = work / "requirements.txt"
     listed.write_text("\n".join(wanted) + "\n")
-    words = ["pip", "install", "--python", work / "bin" / "python", "-r", listed]
+    words = ["pip", "install", "--python", work / "bin" / "python", "-r", listed, *sources]
     try:
         uvtool.run(
             [*words, "--no-deps"] if lock.complete else words, work, until - time.monotonic()

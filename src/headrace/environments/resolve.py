@@ -55,7 +55,7 @@ def resolve(root: Path, *, upgrade: bool = False, offline: bool = False) -> Lock
             "--python-version", _minor(), "--constraint", beside, "--output-file", target,
         ]  # fmt: skip
         words += ["--upgrade"] if upgrade else []
-        words += ["--offline"] if offline else []
+        words += uvtool.sources(offline=offline)
         try:
             uvtool.run([*words, REQUIREMENTS], root, _SECONDS)
         except uvtool.UvFailedError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from headrace.environments.lock import name_of, normal
+from headrace.settings import setting
 
 _INDEXES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_NO_INDEX")
 # What pip calls it, and what uv does.
@@ -93,6 +94,18 @@ def run(words: Sequence[str | Path], directory: Path, seconds: float) -> None:
             raise
     if process.returncode:
         raise UvFailedError(said.strip() or f"uv exited with status {process.returncode}")
+
+
+def sources(*, offline: bool = False, wheels: Path | None = None) -> list[str]:
+    """Options that say where distributions come from, beside the user's own configuration.
+
+    Args:
+        offline: use no network.
+        wheels: directory of wheels; that of ``HEADRACE_WHEELS`` if not given.
+    """
+    named = wheels or (Path(text).expanduser() if (text := setting("HEADRACE_WHEELS")) else None)
+    found = ["--find-links", str(named.absolute())] if named else []
+    return [*found, "--offline"] if offline else found
 
 
 def variables(inherited: Mapping[str, str]) -> dict[str, str]:

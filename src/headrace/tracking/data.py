@@ -90,10 +90,16 @@ class TrainingData:
     hashed: tuple[str, ...] | None
 
 
-def pin(workspace: Workspace, spec: TrainingSpec) -> Source:
-    """The table of a spec at its current version, with every column checked to be there.
+def pin(workspace: Workspace, spec: TrainingSpec, version: int | None = None) -> Source:
+    """The table of a spec at a version, with every column checked to be there.
+
+    Args:
+        workspace: the project.
+        spec: what is trained.
+        version: the current one if not given.
 
     Raises:
+        VersionNotFoundError: the table does not have that version.
         TableNotFoundError: there is no such table.
         NotATableError: it is a view.
         MissingColumnError: a column that the spec names is not there.
@@ -102,9 +108,10 @@ def pin(workspace: Workspace, spec: TrainingSpec) -> Source:
     name = str(entry.name)
     if entry.location is None:
         raise NotATableError(spec.name, name)
-    version = lakehouse.latest_version(entry.location)
-    if version is None:
+    newest = lakehouse.latest_version(entry.location)
+    if newest is None:
         raise EmptyTrainingSetError(spec.name, name, 0, "train on", "")
+    version = newest if version is None else lakehouse.check_version(entry.location, version)
     known = list(lakehouse.schema(entry.location, version).names)
     roles: list[tuple[str, Sequence[str]]] = [
         ("label", [spec.label]),

@@ -49,30 +49,13 @@ def holdout_path(paths: Paths, model: str, digest: str) -> Path:
 def freeze(
     workspace: Workspace, spec: TrainingSpec, source: Source, data: TrainingData
 ) -> HoldoutRecord:
-    """Store the identities and labels of the hold-out.
-
-    The same rows of the same classes give the same digest: another `task` or `positive` reads
-    the same labels as something else.
-    """
+    """Store the identities and labels of the hold-out."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    part = data.holdout
-    frame = part.key.assign(**{spec.label: part.raw_label})
-    facts = [
-        spec.name,
-        source.name,
-        source.version,
-        str(spec.holdout),
-        list(part.key.columns),
-        data.hashed,
-        spec.label,
-        data.labels,
-    ]
-    digest = hashlib.sha256(json.dumps(facts).encode())
-    digest.update(identities(frame).tobytes())
+    frame = _frame(spec, data)
     record = HoldoutRecord(
-        digest=digest.hexdigest(),
+        digest=holdout_digest(spec, source, data),
         model=spec.name,
         table_name=source.name,
         table_version=source.version,
@@ -95,6 +78,32 @@ def freeze(
             partial.unlink(missing_ok=True)
     store.keep_holdout(workspace.store, record)
     return record
+
+
+def holdout_digest(spec: TrainingSpec, source: Source, data: TrainingData) -> str:
+    """sha256 of a hold-out: its identities and labels, and what they mean.
+
+    The same rows of the same classes give the same digest: another `task` or `positive` reads
+    the same labels as something else.
+    """
+    frame = _frame(spec, data)
+    facts = [
+        spec.name,
+        source.name,
+        source.version,
+        str(spec.holdout),
+        list(data.holdout.key.columns),
+        data.hashed,
+        spec.label,
+        data.labels,
+    ]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    digest.update(identities(frame).tobytes())
+    return digest.hexdigest()
+
+
+def _frame(spec: TrainingSpec, data: TrainingData) -> pd.DataFrame:
+    return data.holdout.key.assign(**{spec.label: data.holdout.raw_label})
 
 
 def load_holdout(workspace: Workspace, digest: str, columns: Iterable[str]) -> HoldoutRows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import time
@@ -425,6 +426,7 @@ def _write_circumstances(
             "train": rows_digest(data.train, job.spec.label),
             "holdout": rows_digest(data.holdout, job.spec.label),
         },
+        "code": hashlib.sha256(job.source.bundle()).hexdigest(),
         "headrace": metadata.version("headrace"),
     }
     (home / "circumstances.json").write_text(json.dumps(facts, indent=2) + "\n")
