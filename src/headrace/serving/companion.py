@@ -1,4 +1,4 @@
-"""The shipper's process as the supervisor sees it: started, started again, and ended last."""
+"""A process beside the plane as the supervisor sees it: started, started again, and ended last."""
 
 from __future__ import annotations
 
@@ -37,17 +37,30 @@ def opened(log_file: Path | None) -> Iterator[IO[bytes] | None]:
 class Companion:
     """One process that is kept running beside the plane.
 
-    A request log that is not shipped never keeps the plane from answering: requests wait in the
-    spool until the process runs again.
+    None of them keeps the plane from answering: requests wait in the spool until the shipper of
+    their log runs again, and of the control plane no prediction knows.
 
     Args:
         paths: the project.
         log_file: where the process's log goes; standard error if not given.
+        name: what it is, in words.
+        module: what it runs.
+        listener: a listening socket to hand it.
     """
 
-    def __init__(self, paths: Paths, log_file: Path | None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        log_file: Path | None,
+        name: str = "the shipper of the request log",
+        module: str = "headrace.requestlog",
+        listener: socket.socket | None = None,
+    ) -> None:
         self.paths = paths
         self.log_file = log_file
+        self.name = name
+        self.module = module
+        self.listener = listener
         self._child: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._delay = FIRST_DELAY
@@ -70,7 +83,8 @@ class Companion:
             self._delay = FIRST_DELAY if healthy else min(self._delay * 2, LONGEST_DELAY)
             self._due = time.monotonic() + self._delay
             log.warning(
-                "the shipper of the request log ended (%s); it starts again in %.1f s",
+                "%s ended (%s); it starts again in %.1f s",
+                self.name,
                 f"signal {-status}" if status < 0 else f"exit status {status}",
                 self._delay,
             )
@@ -81,10 +95,10 @@ class Companion:
                 # The machine may have no process or no file to spare; the plane answers still.
                 self._delay = min(self._delay * 2, LONGEST_DELAY)
                 self._due = time.monotonic() + self._delay
-                log.warning("the shipper of the request log does not start: %s", error)
+                log.warning("%s does not start: %s", self.name, error)
 
     def end(self) -> None:
-        """Let it ship what the plane has left behind, and wait for it."""
+        """Let it finish its work, such as to ship what the plane has left behind; wait for it."""
         child, control = self._child, self._control
         if child is None or control is None:
             return
@@ -93,7 +107,7 @@ class Companion:
         try:
             child.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            log.warning("the shipper did not end in time; the next start ships the rest")
+            log.warning("%s did not end in time; the next start does the rest", self.name)
         finally:
             if child.poll() is None:
                 child.kill()
@@ -102,12 +116,16 @@ class Companion:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
+        handed = [theirs.fileno()]
         command = [
             # -P: files of the project must not stand in for modules of the libraries.
-            *(sys.executable, "-P", "-m", "headrace.requestlog"),
+            *(sys.executable, "-P", "-m", self.module),
             *("--root", str(self.paths.root)),
             *("--control", str(theirs.fileno())),
         ]
+        if self.listener is not None:
+            handed.append(self.listener.fileno())
+            command += ["--listener", str(self.listener.fileno())]
         try:
             with opened(self.log_file) as stderr:
                 self._child = subprocess.Popen(  # noqa: S603
@@ -116,7 +134,7 @@ class Companion:
                     stdin=subprocess.DEVNULL,
                     stdout=stderr,
                     stderr=stderr,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=handed,
                     start_new_session=True,
                 )
         except BaseException:

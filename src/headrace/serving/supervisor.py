@@ -1,4 +1,4 @@
-"""``headrace up``: keeps a scoring plane and the shipper of its log running, and ends with them.
+"""``headrace up``: keeps the planes and the shipper of the log running, and ends with them.
 
 The supervisor owns the listening socket, so that the port stays taken and new connections wait
 in its queue while the plane restarts.
@@ -22,6 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from headrace.endpoints.address import bind, hold, release, url_of
+from headrace.endpoints.errors import AddressUnavailableError, PortInUseError
 from headrace.serving.companion import Companion, opened
 from headrace.serving.errors import PlaneFailedError
 from headrace.serving.plane import DRAIN_SECONDS, FATAL
@@ -47,6 +48,8 @@ class Supervisor:
         port: 0 takes any free one.
         log_file: where the plane's log goes; standard error if not given.
         on_ready: called with the URL each time that a plane has become ready.
+        control_port: of the control plane, which starts once the scoring plane is ready; there is
+            none if not given.
 
     Raises:
         PortInUseError: another process listens there.
@@ -61,6 +64,7 @@ class Supervisor:
         *,
         log_file: Path | None = None,
         on_ready: Callable[[str], None] | None = None,
+        control_port: int | None = None,
     ) -> None:
         self.paths = paths
         self.log_file = log_file
@@ -76,6 +80,7 @@ class Supervisor:
             release(paths, self._held)
             raise
         self.url = url_of(self._listener)
+        self.control = _control(paths, host, control_port, log_file)
 
     def run(self) -> None:
         """Keep a plane running until ``stop()``.
@@ -102,6 +107,10 @@ class Supervisor:
                 delay = min(delay * 2, LONGEST_DELAY)
         finally:
             self._listener.close()
+            if self.control is not None:
+                self.control.end()
+                if self.control.listener is not None:
+                    self.control.listener.close()
             # After the plane: what it answered last is shipped too.
             self.shipper.end()
             release(self.paths, self._held)
@@ -116,16 +125,23 @@ class Supervisor:
         self._stop.set()
 
     def kill(self) -> None:
-        """End both processes at once. What the plane has logged is shipped by the next start."""
-        for pid in (self.pid, self.shipper.pid):
+        """End all processes at once. What the plane has logged is shipped by the next start."""
+        control = None if self.control is None else self.control.pid
+        for pid in (self.pid, self.shipper.pid, control):
             if pid is not None:
                 with suppress(ProcessLookupError):  # it has just ended
                     os.kill(pid, signal.SIGKILL)
 
+    def _tend(self) -> None:
+        self.shipper.tend()
+        if self.control is not None and self.ready.is_set():
+            # Not before: its slow start would take the time that the endpoints need for theirs.
+            self.control.tend()
+
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._stop.wait(0.1):
-            self.shipper.tend()
+            self._tend()
 
     def _run_child(self) -> str:
         """Run one plane to its end; why it ended."""
@@ -174,7 +190,7 @@ class Supervisor:
         """Listen to the plane until it ends or is to end; the last thing that it complained of."""
         buffer, complaint = b"", ""
         while not self._stop.is_set():
-            self.shipper.tend()
+            self._tend()
             readable, _, _ = select.select([control], [], [], 0.1)
             if not readable:
                 if child.poll() is not None:
@@ -211,6 +227,19 @@ class Supervisor:
         return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
+def _control(paths: Paths, host: str, port: int | None, log_file: Path | None) -> Companion | None:
+    """The control plane's process, if there is to be one and its port is free."""
+    if port is None:
+        return None
+    try:
+        listener = bind(host, port)
+    except (PortInUseError, AddressUnavailableError) as error:
+        # Predictions are answered all the same.
+        log.warning("there is no control plane: %s  next: %s", error.what, error.next)
+        return None
+    return Companion(paths, log_file, "the control plane", "headrace.control", listener)
+
+
 def supervise(
     paths: Paths,
     host: str,
@@ -218,6 +247,7 @@ def supervise(
     once_ready: Callable[[str], None] | None = None,
     *,
     log_file: Path | None = None,
+    control_port: int | None = None,
 ) -> None:
     """Serve the project until SIGTERM or SIGINT; both drain. A second SIGINT kills.
 
@@ -227,6 +257,7 @@ def supervise(
         port: 0 takes any free one.
         once_ready: called once, with the URL, when the endpoints answer.
         log_file: where the plane's log goes; standard error if not given.
+        control_port: of the control plane beside it; there is none if not given.
 
     Raises:
         PortInUseError: another process listens there.
@@ -241,7 +272,9 @@ def supervise(
             called = True
             once_ready(url)
 
-    supervisor = Supervisor(paths, host, port, log_file=log_file, on_ready=ready)
+    supervisor = Supervisor(
+        paths, host, port, log_file=log_file, on_ready=ready, control_port=control_port
+    )
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if supervisor.stopping and number == signal.SIGINT:
