@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "recall": "From a bad file or table version forward to all that it reached; quarantine.",
     "verify": "Check the evidence of a model version, also offline.",
     "key": "Show, rotate and export the key that signs decisions.",
+    "reproduce": "Make a version again from what it recorded, and compare.",
     "doctor": "Check this machine and this project.",
     "demo": "The whole loop on simulated telemetry, in a minute.",
 }
