@@ -15,7 +15,7 @@ from headrace.cli.options import debug_option, json_option
 @json_option
 @debug_option
 def command(directory: Path, template: str, as_json: bool) -> None:
-    """Write a new project into DIRECTORY, with its bearer token (mode 0600)."""
+    """Write a new project into DIRECTORY, with its bearer token and signing key (mode 0600)."""
     from headrace.cli.output import echo_json
     from headrace.project.init import init
 

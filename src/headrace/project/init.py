@@ -9,6 +9,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from headrace.errors import HeadraceError, did_you_mean
+from headrace.evidence import Keys
 from headrace.project.config import write_schema
 from headrace.settings import PROJECT_FILE, Paths, check_path, read_token
 
@@ -94,6 +95,7 @@ def _write(staging: Path, template: str) -> list[Path]:
     paths = Paths(staging)
     paths.make()
     read_token(paths)
+    Keys(paths).ensure()
     write_schema(paths)
     return written
 
