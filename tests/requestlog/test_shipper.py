@@ -16,8 +16,8 @@ from sqlalchemy import create_engine, text
 from tests.planes import make_root
 from tests.requestlog.records import failed, served, truth
 
-from headrace import lakehouse
-from headrace.catalog import Catalog, Lineage, Store
+from headrace import lakehouse, pins
+from headrace.catalog import Access, Catalog, Lineage, Store
 from headrace.requestlog import upkeep
 from headrace.requestlog.counts import counts_of
 from headrace.requestlog.policy import LogPolicy
@@ -290,6 +290,34 @@ def test_files_of_table_and_log_stay_bounded(
     assert len(list(log.glob("*.json"))) < 150
     assert len(list(log.glob("*.checkpoint.parquet"))) < 10
     assert len(logged(shipper)) == 250
+
+
+def test_versions_that_a_model_was_trained_on_stay(
+    shipper: Shipper, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "EVERY_COMMITS", 5)
+    monkeypatch.setattr(upkeep, "RETENTION", timedelta(0))
+    monkeypatch.setattr(upkeep, "VACUUM_SECONDS", 0.0)
+    location = shipper.catalog.location_for("ops.scores_requests")
+
+    def ship(first: int, until: int) -> None:
+        for number in range(first, until):
+            spool(paths, [served(number)])
+            shipper.ship()
+
+    ship(0, 3)
+    version = lakehouse.latest_version(location)
+    assert version is not None
+    access = Access("table", "main.ops.scores_requests", version)
+    need = pins.Need(access, "trained on", lakehouse.table_id(location))
+    with shipper.store.begin() as connection:
+        pins.pin(connection, "scores", 1, [need])
+    lakehouse.hold(location)
+    ship(3, 40)
+    assert lakehouse.read(location, version).num_rows == 3
+    assert len(logged(shipper)) == 40
+    assert len(list((location / "_delta_log").glob("*.json"))) < 25
+    assert len(lakehouse.data_files(location)) < 15
 
 
 def test_failures_are_told_from_refused_input() -> None:

@@ -90,7 +90,7 @@ class Shipper:
         self.store = store
         self.catalog = catalog
         self.lineage = LogLineage(store)
-        self._upkeep = Upkeep()
+        self._upkeep = Upkeep(store, catalog)
 
     def ship(self) -> int:
         """Ship every finished segment; the number shipped. 0 if another process is shipping.

@@ -2,7 +2,8 @@
 
 A commit each three seconds is 28,800 a day, each with a file of its own and an entry in the
 Delta log. Small files are merged, and what only older versions need is removed after a day; so
-one day's commits are the most that is ever there. Rows are never removed.
+one day's commits are the most that is ever there, beside the versions that models were trained
+on. Rows are never removed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from headrace import lakehouse
+from headrace import lakehouse, pins
+from headrace.lakehouse import VersionNotFoundError, sweep
+
+if TYPE_CHECKING:
+    from headrace.catalog import Catalog, Store
 
 EVERY_COMMITS: Final = 100
 #: Files of this size are not merged again.
@@ -28,9 +33,15 @@ PROPERTIES: Final = {
 
 
 class Upkeep:
-    """Counts the commits of tables, and tidies those that have had many."""
+    """Counts the commits of tables, and tidies those that have had many.
 
-    def __init__(self) -> None:
+    Args:
+        store: the database, which knows what is pinned.
+        catalog: the tables' names.
+    """
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self._store, self._catalog = store, catalog
         self._commits: Counter[str] = Counter()
         self._vacuumed: dict[str, float] = {}
 
@@ -53,6 +64,7 @@ class Upkeep:
         Raises:
             DeltaConflictError: other writers won.
             StorageError: the table cannot be written.
+            VersionNotFoundError: a version that a model needs is lost; nothing was removed.
         """
         # First: an attempt that fails is made again after as many commits, not after each one.
         self._commits[location] = 0
@@ -62,4 +74,18 @@ class Upkeep:
         moment = time.monotonic()
         if moment - self._vacuumed.get(location, -VACUUM_SECONDS) >= VACUUM_SECONDS:
             self._vacuumed[location] = moment
-            lakehouse.vacuum(location, RETENTION, floor=RETENTION, orphans=True)
+            self._sweep(location)
+
+    def _sweep(self, location: str) -> None:
+        name = self._catalog.at_location(location)
+        with pins.changing(self._store):
+            kept = [] if name is None else pins.kept(self._store, self._catalog.resolve(name))
+            planned = sweep.plan(
+                location,
+                RETENTION,
+                log_retention=RETENTION,
+                keep={pin.table_version for pin in kept},
+            )
+            for lost in planned.lost:
+                raise VersionNotFoundError(location, lost, *lakehouse.version_range(location))
+            sweep.apply(planned)
