@@ -20,6 +20,7 @@ _STYLE = {
     "failed": "bold red",
     "blocked": "yellow",
     "stale": "yellow",
+    "refused": "bold red",
     "ok": "green",
     "same": "green",
     "close": "green",
