@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,4 +85,55 @@ class EnvironmentDiffersError(ParityError):
             where=f"{report.serves}, Python {report.python}",
             why=report.reason,
             next=f"headrace parity {model}",
+        )
+
+
+class NoRequestsError(ParityError):
+    """There is no logged request to compare."""
+
+    code = "no_requests"
+    status = 404
+
+    def __init__(self, endpoint: str, table: str, since: timedelta | None) -> None:
+        self.endpoint, self.table, self.since = endpoint, table, since
+        while_ = "" if since is None else f" in the last {since}"
+        super().__init__(
+            f"{endpoint} has no logged requests{while_}.",
+            where=table,
+            why="requests are shipped to the table some seconds after they were answered"
+            if since is None
+            else "the request log has none of that while",
+            next=f"headrace endpoints {endpoint}"
+            if since is None
+            else f"headrace parity {endpoint}",
+        )
+
+
+class NoFeatureKeyError(ParityError):
+    """A model does not say which row of which table its features come from."""
+
+    code = "no_feature_key"
+
+    def __init__(self, model: str, lacks: str) -> None:
+        self.model, self.lacks = model, lacks
+        super().__init__(
+            f"{model} does not say which feature rows its requests are about.",
+            where=f"models:/{model}",
+            why=f"it records no {lacks}",
+            next="name the key of the model in headrace.yaml (key: [...]), and headrace run",
+        )
+
+
+class FeatureTableError(ParityError):
+    """A table that requests cannot be compared with."""
+
+    code = "feature_table"
+
+    def __init__(self, table: str, why: str) -> None:
+        self.table = table
+        super().__init__(
+            f"Requests cannot be compared with {table}.",
+            where=table,
+            why=why,
+            next="headrace parity ENDPOINT --table NAME compares with another table",
         )
