@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from pydantic import BaseModel, ByteSize, PlainSerializer
 
 from headrace.cli import COMMANDS, cli
 from headrace.endpoints.spec import EndpointSpec, RollbackRules, Rollout
+from headrace.gate.spec import FairnessRule, GateSpec, LeakRules
+from headrace.maintenance import MaintenanceSpec, TableMaintenance
 from headrace.pipeline.spec import Expectations
 from headrace.project.config import ModelEntry, PredictionEntry, Project
-from headrace.gate.spec import GateSpec
 from headrace.requestlog.policy import LogPolicy
 from headrace.settings import SETTINGS
 from headrace.tracking.spec import Holdout
@@ -93,12 +95,19 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "models: NAME:": (ModelEntry, "[Training](training.md)."),
     "models: NAME: holdout:": (Holdout, "Exactly one rule."),
     "models: NAME: gate:": (GateSpec, "[The gate](gate.md)."),
+    "models: NAME: gate: leaks:": (
+        LeakRules,
+        "[Leaks](gate.md#leaks). Each check can `refuse`, `warn` or be left out (`skip`).",
+    ),
+    "models: NAME: gate: fairness:": (FairnessRule, "One rule, or a list of them."),
     "endpoints: NAME:": (EndpointSpec, "[Endpoints](endpoints.md)."),
     "endpoints: NAME: rollout:": (Rollout, ""),
     "endpoints: NAME: rollout: rollback:": (RollbackRules, "[Rules](endpoints.md#rollouts)."),
     "endpoints: NAME: workers:": (WorkerSpec, ""),
     "endpoints: NAME: log:": (LogPolicy, "[The request log](requestlog.md)."),
     "predictions: TABLE:": (PredictionEntry, "[Batch scoring](scoring.md)."),
+    "maintenance:": (MaintenanceSpec, "[Maintenance](maintenance.md) and [pins](pins.md)."),
+    "maintenance: tables: TABLE:": (TableMaintenance, ""),
 }
 
 
@@ -128,8 +137,10 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is None or value in ({}, []) or isinstance(value, BaseModel):
         return ""
+    if isinstance(value, timedelta) and not value % timedelta(days=1):
+        value = f"{value.days}d"
     for how in field.metadata:
-        if isinstance(how, PlainSerializer):
+        if isinstance(how, PlainSerializer) and not isinstance(value, str):
             value = how.func(value)  # type: ignore[call-arg]
     if isinstance(value, ByteSize):
         value = value.human_readable()

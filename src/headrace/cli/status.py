@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def command(as_json: bool) -> None:
     """Show tables with their versions, models with their champion, and endpoints."""
     from headrace.cli.output import echo_json
+    from headrace.cli.pins import show_broken
     from headrace.project.config import load_project
     from headrace.project.status import status
     from headrace.workspace import open_workspace
@@ -36,6 +37,7 @@ def command(as_json: bool) -> None:
     show_expectations(found.tables)
     show_models(found.models)
     show_endpoints(found.endpoints)
+    show_broken(found.broken_pins)
     _show_run(found.last_run, found.run_holder)
 
 

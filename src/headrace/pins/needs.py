@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from headrace import lakehouse
 from headrace.catalog import Access
-from headrace.engine import reads_of_run
 from headrace.pins import mlflow_registry
 from headrace.tracking import store as trainings
 
@@ -100,6 +99,8 @@ def _reads(workspace: Workspace, run_id: str) -> Iterable[Operation]:
     run = mlflow_registry.run(workspace.store, run_id)
     if run is None:
         return ()
+    from headrace.engine import reads_of_run
+
     of_session = workspace.lineage.operations(session_id=run.session)
     return reads_of_run(of_session, run_id, run.started, run.previous_ended)
 

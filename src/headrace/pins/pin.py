@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import Connection, Row, and_, select, update
 
 from headrace import clock, lakehouse
-from headrace.catalog import Access
+from headrace.catalog import Access, audit
 from headrace.catalog.store import insert_or_skip
 from headrace.crash import crash_point
 from headrace.pins import mlflow_registry
@@ -244,6 +244,8 @@ def _release(workspace: Workspace, found: list[Pin], reason: str, by: str) -> No
                 )
                 .values(released_at=clock.now(), released_by=by, reason=reason)
             )
+        for name in dict.fromkeys(str(each) for each in found):
+            audit.record(connection, "pins.release", name, by=by, details={"reason": reason})
     protect(workspace, {each.name for each in found if each.kind == "table"})
 
 

@@ -21,6 +21,7 @@ from headrace.catalog import TableName
 from headrace.endpoints.spec import EndpointSpec
 from headrace.errors import HeadraceError, did_you_mean
 from headrace.gate.spec import GateSpec
+from headrace.maintenance.spec import MaintenanceSpec
 from headrace.pipeline.spec import Expectations
 from headrace.project.approvers import approval_problems
 from headrace.project.yaml_lines import LinedYaml, Location, load
@@ -90,6 +91,9 @@ class Project(BaseModel):
     )
     predictions: dict[str, PredictionEntry] = Field(
         default_factory=dict, description="what is scored in batch, by the table that is written"
+    )
+    maintenance: MaintenanceSpec = Field(
+        default_factory=MaintenanceSpec, description="how long the past of tables stays"
     )
 
     @field_validator("configuration", mode="before")
@@ -231,6 +235,7 @@ def _known_keys(location: Location) -> list[str]:
         "models": ModelEntry,
         "endpoints": EndpointSpec,
         "predictions": PredictionEntry,
+        "maintenance": MaintenanceSpec,
     }
     for index, part in enumerate(location):
         if index == 0:
@@ -296,6 +301,7 @@ def _table_names(project: Project) -> list[tuple[Location, str]]:
         *((("models", name, "table"), model.table) for name, model in project.models.items()),
         *((("predictions", table), table) for table in project.predictions),
         *((("predictions", t, "table"), entry.table) for t, entry in project.predictions.items()),
+        *((("maintenance", "tables", table), table) for table in project.maintenance.tables),
     ]
 
 

@@ -52,6 +52,7 @@ def examine(start: Path | None = None) -> list[Check]:
         _token,
         _disk,
         _tables,
+        _pins,
         _engine,
         _port,
     )
@@ -179,6 +180,23 @@ def _tables(paths: Paths) -> Check:
         found = f"no Delta log behind {', '.join(gone)}"
         return Check("tables", "failed", found, "headrace run rebuilds the pipeline's tables")
     return Check("tables", "ok", f"{len(entries)} tables, each with a readable Delta log")
+
+
+def _pins(paths: Paths) -> Check:
+    from headrace import pins
+    from headrace.catalog import Catalog, Store
+
+    store = Store.open(paths.database_url)
+    try:
+        count = len(pins.pinned(store))
+        lost = pins.broken(store, Catalog(store, paths.warehouse))
+    finally:
+        store.close()
+    if lost:
+        named = ", ".join(dict.fromkeys(str(each.pin) for each in lost))
+        found = f"{named} cannot be reproduced: {lost[0].why}"
+        return Check("pins", "failed", found, "headrace pins shows what is gone")
+    return Check("pins", "ok", f"{count} table versions that models need can be read")
 
 
 def _engine(paths: Paths) -> Check:

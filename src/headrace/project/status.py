@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from headrace import lakehouse
+from headrace import lakehouse, pins
 from headrace.clock import iso
 from headrace.endpoints import endpoint_names, endpoint_status
 from headrace.pipeline.store import latest_counts
@@ -17,6 +17,7 @@ from headrace.registry import champion, versions
 
 if TYPE_CHECKING:
     from headrace.endpoints import EndpointStatus
+    from headrace.pins import BrokenPin
     from headrace.pipeline.store import ExpectationCount
     from headrace.project.config import Project
     from headrace.promotion import Verdict
@@ -63,6 +64,7 @@ class Status:
     endpoints: tuple[EndpointStatus, ...]
     last_run: store.RunRecord | None
     run_holder: str | None
+    broken_pins: tuple[BrokenPin, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain values."""
@@ -90,6 +92,7 @@ class Status:
                 for model in self.models
             ],
             "endpoints": [endpoint.as_json() for endpoint in self.endpoints],
+            "broken_pins": [pin.as_json() for pin in self.broken_pins],
             "last_run": self._run_json(),
             "run_in_progress": self.run_holder,
         }
@@ -120,6 +123,7 @@ def status(workspace: Workspace, project: Project) -> Status:
         endpoints=tuple(endpoint_status(workspace, name) for name in endpoint_names(workspace)),
         last_run=store.last_run(workspace.store),
         run_holder=run_holder(workspace.paths),
+        broken_pins=tuple(pins.broken(workspace.store, workspace.catalog)),
     )
 
 
