@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.cli.output import console, table
 from headrace.cli.status import show_endpoints, show_models, show_tables
 from headrace.demo.facts import now
-from headrace.demo.story import ENDPOINT, PREDICTIONS
+from headrace.demo.story import ENDPOINT, MODEL, PREDICTIONS
 
 if TYPE_CHECKING:
     from headrace.demo.story import Story
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 def show(story: Story) -> None:
     """Print the summary."""
+    from headrace.cli.verify import show_verification
     from headrace.trace.render import print_trace
 
     out = console()
     print_trace(story.trace, out)
+    show_verification(story.proof.verification)
     out.rule("[bold]What is there now")
     state = now(story)
     show_tables(state.tables)
@@ -62,6 +64,7 @@ def _show_next(story: Story) -> None:
         f"headrace endpoints {ENDPOINT:<14}  # its rollout, decision by decision",
         "headrace run                       # does nothing: everything is fresh",
         f"headrace trace {prediction}",
+        f"headrace verify {MODEL}@production --chain",
         f"headrace up                        # then POST /endpoints/{ENDPOINT}/invocations",
         f"mlflow ui --backend-store-uri {database}",
         f"python -c \"import deltalake; print(deltalake.DeltaTable('warehouse/main/"

@@ -63,7 +63,9 @@ def command(
 
         echo_json(found.as_json())
     else:
-        _show(found, output)
+        show_verification(found)
+        if output is not None:
+            click.echo(f"Wrote {output}")
     ctx.exit(0 if found.ok else 1)
 
 
@@ -134,7 +136,8 @@ def _write(path: Path, envelope: bytes) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def _show(found: Verification, output: Path | None) -> None:
+def show_verification(found: Verification) -> None:
+    """Print what was checked, what it rests on, and the outcome."""
     from headrace.cli.output import console, table
 
     title = found.subject or ("The chain" if found.statement == {} else "Evidence")
@@ -150,8 +153,6 @@ def _show(found: Verification, output: Path | None) -> None:
         out.print("[bold yellow]VERIFIED, AND OVERRIDDEN: the gate did not let it through[/]")
     else:
         out.print("[bold green]VERIFIED[/]")
-    if output is not None:
-        out.print(f"Wrote {output}", markup=False)
 
 
 def _word(check: Check) -> str:

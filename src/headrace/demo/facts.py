@@ -35,6 +35,7 @@ def facts(story: Story) -> dict[str, Any]:
         },
         "prediction": tally.last_prediction,
         "trace": story.trace.as_json(),
+        "evidence": story.proof.verification.as_json(),
         "status": now(story).as_json(),
     }
 

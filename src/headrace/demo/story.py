@@ -6,6 +6,7 @@
 4. Improve the model by one edit of ``headrace.yaml`` and run again: the challenger meets the
    champion on the same hold-out rows, and its deployment takes over the traffic in steps.
 5. Trace one answered prediction back to its raw file.
+6. Write down the evidence of the model in production, and verify it from the files alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from headrace.demo.proof import Proof, hand_over
 from headrace.demo.simulate import Simulation, simulate
 from headrace.demo.traffic import LiveTraffic, Tally
 from headrace.endpoints import decisions, endpoint_status
@@ -106,6 +108,7 @@ class Story:
         shares: the traffic split each time it changed, oldest first.
         traffic: what the live client saw.
         trace: of the newest prediction that the client was answered.
+        proof: the evidence of the version in production, verified.
         seconds: wall time of the whole story.
     """
 
@@ -117,6 +120,7 @@ class Story:
     shares: tuple[dict[str, int], ...]
     traffic: Tally
     trace: Trace
+    proof: Proof
     seconds: float
 
 
@@ -157,8 +161,10 @@ def tell(
     teller.line(f"{traffic.tally.served:,} requests served, {traffic.tally.failed} failed")
     teller.heading("5  One prediction, back to its raw file")
     trace = _trace(workspace, traffic.tally, teller)
+    teller.heading("6  The evidence of the model in production, checked from its files alone")
+    proof = _prove(workspace, teller)
     return Story(
-        workspace, url, simulation, first, second, tuple(shares), traffic.tally, trace,
+        workspace, url, simulation, first, second, tuple(shares), traffic.tally, trace, proof,
         time.monotonic() - began,
     )  # fmt: skip
 
@@ -221,6 +227,17 @@ def _trace(workspace: Workspace, tally: Tally, teller: Teller) -> Trace:
         )
     teller.line(f"headrace trace {prediction}")
     return trace_prediction(workspace, prediction)
+
+
+def _prove(workspace: Workspace, teller: Teller) -> Proof:
+    proof = hand_over(workspace, f"{MODEL}@production")
+    root = workspace.paths.root
+    envelope, key = proof.envelope.relative_to(root), proof.key.relative_to(root)
+    files = "" if proof.model is None else f" --model {proof.model}"
+    teller.line(f"headrace verify {envelope} --key {key}{files}")
+    found = proof.verification
+    teller.line(f"{found.subject}: {'verified' if found.ok else 'NOT VERIFIED'}")
+    return proof
 
 
 def _logged(workspace: Workspace, table: str, prediction: str) -> bool:
