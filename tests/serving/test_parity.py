@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,18 @@ from tests.parity.registered import tamper_with_kernel
 from tests.planes import eventually
 
 from headrace.endpoints import endpoint_status
+from headrace.environments import Environment, Lock
 from headrace.kernels import load_kernel
 from headrace.parity import record
+from headrace.parity.errors import EnvironmentDiffersError
 from headrace.parity.store import reports_of_deployment
 from headrace.payloads.signature import Signature
+from headrace.serving.loading import _same_environment
 from headrace.serving.parity import check_live
 from headrace.serving.pool import ThreadPool
 from headrace.serving.scorer import KernelScorer
 
-from .fakes import Adder
+from .fakes import Adder, deployment
 from .worlds import World, adder, colours, settle, ticked
 from .worlds import world as world
 
@@ -165,3 +169,17 @@ def test_what_has_answered_before_goes_on_and_its_report_tells(
     assert world.state(1) == "ready"
     kept = {k.report.route: k.report for k in reports_of_deployment(world.workspace.store, blue)}
     assert kept["live"].agreed is False
+
+
+def test_a_built_environment_that_was_changed_serves_nothing(tmp_path: Path) -> None:
+    """Somebody installed into it: the interpreter is asked, and says so."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    told = {"python": platform.python_version(), "versions": {"NumPy": "1.26.4"}}
+    python.write_text(f"#!/bin/sh\necho '{json.dumps(told)}'\n")
+    python.chmod(0o700)
+    lock = Lock("numpy==2.3.1\n")
+    green = deployment()
+    with pytest.raises(EnvironmentDiffersError, match=r"numpy==2.3.1 trained, 1.26.4 is installed"):
+        _same_environment(green, lock, Environment(python, lock.digest))
+    _same_environment(green, Lock("numpy==1.26.4\n"), Environment(python, ""))

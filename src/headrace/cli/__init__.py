@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "up": "Serve the project's endpoints until Ctrl-C.",
     "endpoints": "Show endpoints and rollouts; pause, resume, shift, roll back.",
     "score": "Score tables with the model in production.",
-    "parity": "Whether training, batch and live answer the same, and requests say what tables do.",
+    "parity": "Whether training, batch and live give the same answers to the same rows.",
     "trace": "Trace a prediction back to its raw file.",
     "recall": "From a bad file or table version forward to all that it reached; quarantine.",
     "verify": "Check the evidence of a model version, also offline.",

@@ -10,6 +10,7 @@ check_lock(root).drift            # [] where this environment is that lock
 
 from __future__ import annotations
 
+from headrace.environments.build import built as built
 from headrace.environments.build import ensure as ensure
 from headrace.environments.compare import differences as differences
 from headrace.environments.environment import Environment as Environment
@@ -49,6 +50,7 @@ __all__ = [
     "NotInstalledError",
     "ProjectLockNotFoundError",
     "RequirementsNotFoundError",
+    "built",
     "check_lock",
     "closure",
     "differences",

@@ -41,21 +41,33 @@ def ensure(
     Raises:
         EnvironmentBuildError: it cannot be built, or not within so many seconds.
     """
+    found = built(lock)
+    if found is not None:
+        return found
+    home = _home(lock)
+    root, until = home.parent, time.monotonic() + seconds
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _build_once(lock, home, until, uvtool.sources(offline=offline, wheels=wheels))
+    except OSError as error:
+        raise EnvironmentBuildError(
+            str(root), None, str(error), f"make room in {root}, or set HEADRACE_ENVIRONMENTS"
+        ) from error
+    return Environment(home / "bin" / "python", lock.digest)
+
+
+def built(lock: Lock) -> Environment | None:
+    """The environment of a lock where there is one; ``None`` where it must be built."""
     if not differences(lock):
         return Environment.running(lock.digest)
+    home = _home(lock)
+    return Environment(home / "bin" / "python", lock.digest) if _usable(home) else None
+
+
+def _home(lock: Lock) -> Path:
     root = Path(setting("HEADRACE_ENVIRONMENTS")).expanduser()
     # Of one lock, machines that share a home directory build what fits each.
-    home = root / f"{sysconfig.get_platform()}-{lock.digest[:32]}"
-    until = time.monotonic() + seconds
-    if not _usable(home):
-        try:
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _build_once(lock, home, until, uvtool.sources(offline=offline, wheels=wheels))
-        except OSError as error:
-            raise EnvironmentBuildError(
-                str(root), None, str(error), f"make room in {root}, or set HEADRACE_ENVIRONMENTS"
-            ) from error
-    return Environment(home / "bin" / "python", lock.digest)
+    return root / f"{sysconfig.get_platform()}-{lock.digest[:32]}"
 
 
 def _usable(home: Path) -> bool:

@@ -21,6 +21,8 @@ from headrace.environments import ensure, lock_of
 from headrace.errors import HeadraceError
 from headrace.ids import new_id
 from headrace.kernels import KernelDamagedError, load_kernel
+from headrace.parity.environment import compare_environment, installed_in
+from headrace.parity.errors import EnvironmentDiffersError
 from headrace.payloads.errors import ModelNotServableError
 from headrace.payloads.signature import Signature
 from headrace.serving.scorer import KernelScorer, Scorer, WorkerScorer
@@ -28,6 +30,7 @@ from headrace.workers import WorkerPool, WorkerSpec
 
 if TYPE_CHECKING:
     from headrace.endpoints.records import Deployment
+    from headrace.environments import Environment, Lock
     from headrace.kernels.runtime import Kernel
     from headrace.serving.live import Live
     from headrace.serving.pool import ThreadPool
@@ -118,7 +121,9 @@ class Loader:
         if self.loop is None:
             raise RuntimeError("workers need the event loop that answers requests")
         try:
-            environment = ensure(lock_of(path))
+            lock = lock_of(path)
+            environment = ensure(lock)
+            _same_environment(deployment, lock, environment)
             pool = WorkerPool(
                 path, environment, self._spec(deployment), self.directory, deployment.model
             )
@@ -134,6 +139,19 @@ class Loader:
     def _spec(self, deployment: Deployment) -> WorkerSpec:
         endpoint = self.live.endpoints.get(deployment.endpoint)
         return endpoint.record.spec.workers if endpoint else WorkerSpec()
+
+
+def _same_environment(deployment: Deployment, lock: Lock, environment: Environment) -> None:
+    """Ask the interpreter of a built environment what it has; this one's own was just compared.
+
+    Raises:
+        EnvironmentDiffersError: names the first line of the lock that it does not keep.
+    """
+    if environment.current:
+        return
+    report = compare_environment(lock, installed_in(environment), "worker")
+    if not report.agreed:
+        raise EnvironmentDiffersError(deployment.model, report)
 
 
 def _kernel(deployment: Deployment, path: Path) -> Kernel | None:
