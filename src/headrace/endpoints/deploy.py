@@ -75,10 +75,10 @@ def _prove(workspace: Workspace, spec: EndpointSpec, version: ModelVersion) -> N
     alias = protected_alias(workspace.paths, workspace.store, spec.model)
     if alias is None:
         return
-    check_alias(workspace.store, version.name, version.version, alias)
     # Files on another machine are compared where the scoring plane has fetched them.
     files = model_directory(workspace.store, version.model_id)
     check(workspace.paths, workspace.store, version.name, version.version, alias, files)
+    check_alias(workspace.store, version.name, version.version, alias)
 
 
 def withdraw(workspace: Workspace, endpoint: str) -> None:

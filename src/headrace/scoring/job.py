@@ -78,8 +78,8 @@ def begin(
     model = fetch(workspace, version, table)
     alias = protected_alias(workspace.paths, workspace.store, spec.model)
     if alias is not None:
-        check_alias(workspace.store, version.name, version.version, alias)
         check(workspace.paths, workspace.store, version.name, version.version, alias, model.path)
+        check_alias(workspace.store, version.name, version.version, alias)
     key = spec.key or _trained_key(version)
     if not key:
         raise NoKeyError(table, model.name, schema.names)
