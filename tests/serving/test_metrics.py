@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from headrace.catalog.guards import Override
 from headrace.serving.metrics import BUCKETS, Metrics
 from headrace.workers import WorkerStats
 
@@ -82,12 +84,18 @@ def test_deployments_have_their_shares_and_workers(metrics: Metrics) -> None:
     assert found["headrace_spool_bytes",] == 4
 
 
+def test_an_override_is_told(metrics: Metrics) -> None:
+    at = datetime(2026, 1, 31, tzinfo=UTC)
+    metrics.live.overrides = [Override("model", "production", 3, "the fleet stands", "ann", at)]
+    assert samples(metrics)["headrace_override", "production", "model", "3"] == 1
+
+
 def test_each_metric_is_documented(metrics: Metrics) -> None:
     metrics.answered("scores", "dep_blue", 0.001, 1)
     metrics.refused("scores", "", 400, "invalid_input")
     names = {name for name, *_ in samples(metrics)}
     names = {re.sub("_(bucket|count|sum|created)$", "", name) for name in names}
     # Of the reconciler's and the mirror's making.
-    names |= {"headrace_rollout_step", "headrace_mirrored_requests_total"}
+    names |= {"headrace_rollout_step", "headrace_mirrored_requests_total", "headrace_override"}
     documented = set(re.findall(r"`(headrace_[a-z_]+)`", PAGE))
     assert names == documented

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -242,6 +243,63 @@ def protect(store: Store, names: Iterable[str], by: str) -> None:
 def protected(connection: Connection) -> set[str]:
     """The protected aliases, in lower case."""
     return set(connection.scalars(select(protected_aliases.c.alias)))
+
+
+@dataclass(frozen=True)
+class Override:
+    """A protected alias that a person moved, and that the gate has not moved since.
+
+    Attributes:
+        version: where it is; ``None`` where it was taken away.
+        reason, by, at: why, who and when.
+    """
+
+    model: str
+    alias: str
+    version: int | None
+    reason: str
+    by: str
+    at: datetime
+
+    @property
+    def sentence(self) -> str:
+        """For every place where it must be seen."""
+        now = "is taken away" if self.version is None else f"is version {self.version}"
+        when = self.at.strftime("%Y-%m-%d %H:%M UTC")
+        return (
+            f"{self.model}@{self.alias} {now} by override, without the gate's yes: "
+            f"{self.reason} ({self.by}, {when})"
+        )
+
+    def as_json(self) -> dict[str, str | int | None]:
+        """The override as plain values."""
+        return {
+            "model": self.model,
+            "alias": self.alias,
+            "version": self.version,
+            "reason": self.reason,
+            "by": self.by,
+            "at": clock.iso(self.at),
+        }
+
+
+_OVERRIDES: Final = """
+SELECT m.model, m.alias, m.to_version AS version, m.reason, m.moved_by AS by_whom, m.moved_at
+FROM headrace_alias_moves AS m
+WHERE m.kind = 'overridden' AND m.sequence = (SELECT max(n.sequence)
+    FROM headrace_alias_moves AS n WHERE n.model = m.model AND n.alias = m.alias)
+ORDER BY m.model, m.alias
+"""
+
+
+def overrides(store: Store) -> list[Override]:
+    """Every override that is in force."""
+    query = text(_OVERRIDES).columns(moved_at=UtcDateTime())
+    with store.reading() as connection:
+        return [
+            Override(row.model, row.alias, row.version, row.reason, row.by_whom, row.moved_at)
+            for row in connection.execute(query)
+        ]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from headrace.errors import HeadraceError
 from headrace.identity import principal
 
 if TYPE_CHECKING:
+    from headrace.catalog.guards import Override
     from headrace.endpoints import Decision, DeploymentStatus, EndpointStatus
     from headrace.workspace import Workspace
 
@@ -65,13 +66,21 @@ def command(ctx: click.Context, as_json: bool) -> None:
         (endpoint_status(workspace, name), decisions(workspace, name, limit=1))
         for name in endpoint_names(workspace)
     ]
+    served = {each.model for status, _ in found for each in status.deployments}
+    overridden = _overridden(workspace, served)
     if as_json:
-        echo_json({"endpoints": [_as_json(status, made) for status, made in found]})
+        echo_json(
+            {
+                "endpoints": [_as_json(status, made) for status, made in found],
+                "overrides": [each.as_json() for each in overridden],
+            }
+        )
         return
     columns = ["endpoint", "state", "deployment", "version", "share", "rollout"]
     columns += ["requests", "errors", "p50", "p99", "last decision"]
     rows = [row for status, made in found for row in _rows(status, made)]
     table("Endpoints", columns, rows, right="share,requests,errors,p50,p99", whole="endpoint")
+    _tell(overridden)
 
 
 @command.command()
@@ -86,12 +95,27 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
     workspace = open_workspace()
     status, made = endpoint_status(workspace, name), decisions(workspace, name, limit=20)
+    overridden = _overridden(workspace, {each.model for each in status.deployments})
     if as_json or (ctx.obj or {}).get("json"):
         from headrace.cli.output import echo_json
 
-        echo_json(_as_json(status, made))
+        seen = [each.as_json() for each in overridden]
+        echo_json({**_as_json(status, made), "overrides": seen})
         return
     _show_one(status, made)
+    _tell(overridden)
+
+
+def _overridden(workspace: Workspace, models: set[str]) -> list[Override]:
+    """Overrides in force of models that are served."""
+    from headrace.catalog import guards
+
+    return [each for each in guards.overrides(workspace.store) if each.model in models]
+
+
+def _tell(overridden: list[Override]) -> None:
+    for each in overridden:
+        click.secho(f"OVERRIDDEN: {each.sentence}", fg="red", bold=True)
 
 
 @command.command()

@@ -18,11 +18,15 @@ def command(names: tuple[str, ...], conf: dict[str, str], as_json: bool) -> None
     NAMES narrow the plan to some tables, models or endpoints and what they need.
     """
     from headrace.cli.output import counted, echo_json, table, working
+    from headrace.cli.status import show_notices
     from headrace.project import build, narrow, open_project
+    from headrace.project.notices import notices
     from headrace.workspace import open_workspace
 
     with working("reading the project"):
-        plan = narrow(build(open_project(open_workspace(), conf)), names)
+        desired = open_project(open_workspace(), conf)
+        plan = narrow(build(desired), names)
+        told = notices(desired.workspace, desired.project)
     if as_json:
         steps = [
             {
@@ -36,7 +40,8 @@ def command(names: tuple[str, ...], conf: dict[str, str], as_json: bool) -> None
             }
             for step in plan.steps
         ]
-        echo_json({"project": plan.project, "steps": steps})
+        seen = [notice.as_json() for notice in told]
+        echo_json({"project": plan.project, "steps": steps, "notices": seen})
         return
     table(
         f"Plan of {plan.project}",
@@ -53,6 +58,7 @@ def command(names: tuple[str, ...], conf: dict[str, str], as_json: bool) -> None
         ],
         whole="name",
     )
+    show_notices(told)
     if plan.stale:
         of_all = counted(len(plan.steps), "step")
         click.echo(f"Stale: {len(plan.stale)} of {of_all}.  Next:  headrace run")

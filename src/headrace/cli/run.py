@@ -39,7 +39,9 @@ def command(
     from dataclasses import replace
 
     from headrace.cli.output import SilentObserver, StepPrinter, echo_json, working
+    from headrace.cli.status import show_notices
     from headrace.project import apply, build, narrow, open_project
+    from headrace.project.notices import notices
     from headrace.workspace import open_workspace
 
     with working("reading the project"):
@@ -48,11 +50,13 @@ def command(
         plan = narrow(build(desired), names)
     observer = SilentObserver() if as_json else StepPrinter(plan)
     run = apply(desired, plan, observer, full=full)
+    told = notices(desired.workspace, desired.project)
     if as_json:
         echo_json(
             {
                 "run": run.id,
                 "seconds": round(run.seconds, 3),
+                "notices": [notice.as_json() for notice in told],
                 "steps": [
                     {
                         "step": outcome.step.id,
@@ -67,6 +71,7 @@ def command(
             }
         )
     else:
+        show_notices(told)
         _summary(run)
     if ctx.obj["debug"]:
         for outcome in run.failed:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.endpoints import EndpointStatus
+    from headrace.project.notices import Notice
     from headrace.project.status import ModelStatus, TableStatus
     from headrace.project.store import RunRecord
     from headrace.promotion import Verdict
@@ -38,6 +39,7 @@ def command(as_json: bool) -> None:
     show_models(found.models)
     show_endpoints(found.endpoints)
     show_broken(found.broken_pins)
+    show_notices(found.notices)
     _show_run(found.last_run, found.run_holder)
 
 
@@ -83,17 +85,17 @@ def show_models(models: Sequence[ModelStatus]) -> None:
     for model in models:
         verdict = model.verdict
         if verdict is None:
-            rows.append((model.name, _version(model.champion), "", "", "", "not judged yet"))
+            rows.append((model.name, _live(model), "", "", "", "not judged yet"))
             continue
         difference = verdict.difference
         rows.append(
             (
                 model.name,
-                _version(model.champion),
+                _live(model),
                 verdict.metric,
                 f"v{verdict.version} {verdict.candidate:.4f}",
                 "" if difference is None else f"v{verdict.champion} {difference.champion:.4f}",
-                ("promoted: " if verdict.promoted else "refused: ") + _why(verdict),
+                f"{model.state}: {_why(verdict)}",
             )
         )
     table(
@@ -101,6 +103,19 @@ def show_models(models: Sequence[ModelStatus]) -> None:
         ["model", "live", "metric", "challenger", "champion", "verdict"],
         rows,
     )
+
+
+def show_notices(notices: Sequence[Notice]) -> None:
+    """Overrides in red, then what waits for whom."""
+    for notice in notices:
+        if notice.kind == "override":
+            click.secho(f"OVERRIDDEN: {notice.text}", fg="red", bold=True)
+        else:
+            click.secho(f"Waiting: {notice.text}", fg="yellow")
+
+
+def _live(model: ModelStatus) -> str:
+    return _version(model.champion) + (" OVERRIDDEN" if model.overridden else "")
 
 
 def _version(number: int | None) -> str:

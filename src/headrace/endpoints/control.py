@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select, update
 
+from headrace.catalog import audit
 from headrace.clock import now
 from headrace.endpoints import decision
 from headrace.endpoints.deploy import insert_deployment
@@ -70,6 +71,7 @@ def shift(
             decision.record(connection, record, newest.id, "shift", text, by=by, after=full)
         set_traffic(connection, record, full, by)
         touch(connection, endpoint)
+        audit.record(connection, "endpoint.shift", endpoint, by=by, details={"shares": dict(full)})
 
 
 def pause(workspace: Workspace, endpoint: str, by: str = "pause") -> Deployment:
@@ -88,6 +90,7 @@ def pause(workspace: Workspace, endpoint: str, by: str = "pause") -> Deployment:
         _set_rollout(connection, deployment.id, state="paused", next_at=None)
         decision.record(connection, record, deployment.id, "pause", f"paused by {by}", by=by)
         touch(connection, endpoint)
+        _audit(connection, "pause", deployment, by)
         return deployment
 
 
@@ -115,6 +118,7 @@ def resume(workspace: Workspace, endpoint: str, by: str = "resume") -> Deploymen
         else:
             raise NoRolloutError(endpoint, "resume", progress.state if progress else None)
         touch(connection, endpoint)
+        _audit(connection, "resume", deployment, by)
         return deployment
 
 
@@ -138,7 +142,14 @@ def rollback(workspace: Workspace, endpoint: str, by: str = "rollback") -> Deplo
         if bad is None or good is None or good.state not in ("ready", "standby"):
             raise NothingToGoBackToError(endpoint, bad.model if bad else None)
         send_back(connection, record, bad, good, f"by {by}", state="retired", by=by)
+        _audit(connection, "rollback", good, by)
         return good
+
+
+def _audit(connection: Connection, action: str, deployment: Deployment, by: str) -> None:
+    """What a person does to the traffic is told; what the rules do is in their decisions."""
+    details = {"model": deployment.model, "version": deployment.model_version}
+    audit.record(connection, f"endpoint.{action}", deployment.endpoint, by=by, details=details)
 
 
 def _endpoint(connection: Connection, name: str) -> EndpointRecord:

@@ -12,7 +12,8 @@ from headrace.endpoints import endpoint_names, endpoint_status
 from headrace.pipeline.store import latest_counts
 from headrace.project import store
 from headrace.project.lock import run_holder
-from headrace.promotion import last_verdict
+from headrace.project.notices import notices
+from headrace.promotion import last_decision, overridden
 from headrace.registry import champion, versions
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.pins import BrokenPin
     from headrace.pipeline.store import ExpectationCount
     from headrace.project.config import Project
+    from headrace.project.notices import Notice
     from headrace.promotion import Verdict
     from headrace.workspace import Workspace
 
@@ -45,12 +47,19 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """A model of the project: which version is in production, and what the gate said last."""
+    """A model of the project: which version is in production, and what the gate said last.
+
+    Attributes:
+        state: what became of the verdict: refused, waiting for approvals, promoted.
+        overridden: whether a person put the champion there, and not the gate.
+    """
 
     name: str
     versions: int
     champion: int | None
     verdict: Verdict | None
+    state: str | None = None
+    overridden: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class Status:
     last_run: store.RunRecord | None
     run_holder: str | None
     broken_pins: tuple[BrokenPin, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain values."""
@@ -88,11 +98,14 @@ class Status:
                     "versions": model.versions,
                     "champion": model.champion,
                     "verdict": model.verdict.as_json() if model.verdict else None,
+                    "state": model.state,
+                    "overridden": model.overridden,
                 }
                 for model in self.models
             ],
             "endpoints": [endpoint.as_json() for endpoint in self.endpoints],
             "broken_pins": [pin.as_json() for pin in self.broken_pins],
+            "notices": [notice.as_json() for notice in self.notices],
             "last_run": self._run_json(),
             "run_in_progress": self.run_holder,
         }
@@ -123,6 +136,7 @@ def status(workspace: Workspace, project: Project) -> Status:
         endpoints=tuple(endpoint_status(workspace, name) for name in endpoint_names(workspace)),
         last_run=store.last_run(workspace.store),
         run_holder=run_holder(workspace.paths),
+        notices=tuple(notices(workspace, project)),
         broken_pins=tuple(pins.broken(workspace.store, workspace.catalog)),
     )
 
@@ -148,10 +162,12 @@ def _tables(workspace: Workspace) -> list[TableStatus]:
 
 
 def _model(workspace: Workspace, name: str) -> ModelStatus:
-    holder = champion(workspace, name)
+    holder, decided = champion(workspace, name), last_decision(workspace, name)
     return ModelStatus(
         name,
         len(versions(workspace, name)),
         holder.version if holder else None,
-        last_verdict(workspace, name),
+        None if decided is None else decided.verdict,
+        None if decided is None else decided.state,
+        overridden(workspace, name) is not None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from headrace.endpoints.routing import Router, other
 from headrace.serving.errors import DeploymentNotLiveError, VersionNotLiveError
 
 if TYPE_CHECKING:
+    from headrace.catalog.guards import Override
     from headrace.endpoints.records import Deployment, EndpointRecord
     from headrace.serving.scorer import Scorer
 
@@ -145,6 +146,7 @@ class Live:
 
     Attributes:
         endpoints: by name.
+        overrides: protected aliases that a person moved.
         known: whether it has been learned which endpoints there are.
         ready: whether what is to answer has been loaded.
         draining: whether the process is about to end.
@@ -152,6 +154,7 @@ class Live:
 
     def __init__(self) -> None:
         self.endpoints: Mapping[str, LiveEndpoint] = {}
+        self.overrides: Sequence[Override] = ()
         self.known = False
         self.ready = False
         self.draining = False

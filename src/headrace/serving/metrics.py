@@ -96,6 +96,7 @@ class Metrics:
         yield from self._of_requests()
         yield from self._of_deployments()
         yield self._of_mirror()
+        yield self._of_overrides()
         yield _gauge("headrace_requests_in_flight", "Requests under way.", self.in_flight)
         yield _gauge("headrace_ready", "1 while /readyz answers 200.", float(self._ready()))
         for name, (help_text, value) in self.gauges.items():
@@ -146,6 +147,19 @@ class Metrics:
             for outcome, count in list(counts.items()):
                 mirrored.add_metric((endpoint, outcome), count)
         return mirrored
+
+    def _of_overrides(self) -> Metric:
+        from prometheus_client.core import GaugeMetricFamily
+
+        family = GaugeMetricFamily(
+            "headrace_override",
+            "1 while a protected alias is where a person put it, and not the gate.",
+            labels=("model", "alias", "version"),
+        )
+        for each in self.live.overrides:
+            version = "" if each.version is None else str(each.version)
+            family.add_metric((each.model, each.alias, version), 1)
+        return family
 
     def _of_deployments(self) -> Iterable[Metric]:
         from prometheus_client.core import GaugeMetricFamily

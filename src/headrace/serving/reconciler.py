@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from headrace.catalog import Store
+from headrace.catalog import Store, guards
 from headrace.catalog.errors import DatabaseUnavailableError
 from headrace.endpoints import rollout
 from headrace.endpoints.observed import WRITE_SECONDS, ObservedFile
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.1
+#: Overrides are looked for so often: they are shown, and change nothing here.
+OVERRIDES_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 5.0
 OPEN_SECONDS: Final = 2.0
 #: How long a deployment that gets no more requests is kept: one may have been routed to it just
@@ -111,6 +113,7 @@ class Reconciler:
         self._rollouts = Rollouts()
         self._observed = ObservedFile(paths)
         self._pictured = 0.0
+        self._overrides_due = 0.0
         self._pool = ThreadPoolExecutor(_LOADERS, thread_name_prefix="loader")
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._opening: Future[Store] | None = None
@@ -151,6 +154,9 @@ class Reconciler:
             self._records = read_endpoints(self.store)
             self._seen = seen
             self._write_cache()
+        if time.monotonic() >= self._overrides_due:
+            self._overrides_due = time.monotonic() + OVERRIDES_SECONDS
+            self.live.overrides = guards.overrides(self.store)
 
     def _open(self) -> Store:
         """The database, opened in another thread: a lock on it must not hold up the start."""
