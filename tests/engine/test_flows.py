@@ -362,6 +362,61 @@ def test_text(project: Workspace, case: str) -> None:
     assert flows(recording.operations[-1]) == expected
 
 
+CHANGES: dict[str, dict[str, str]] = {
+    "UPDATE gold.o SET p = q + 1 WHERE id > 0": {"p": "o.q o.id~"},
+    "UPDATE gold.o SET p = 5": {},
+    "DELETE FROM gold.o WHERE q = 0": {"*": "o.q~"},
+    "MERGE INTO gold.o USING gold.t ON o.id = t.id WHEN MATCHED AND t.b > 0 THEN UPDATE SET p = a"
+    " WHEN NOT MATCHED THEN INSERT (id, p, q) VALUES (t.id, t.b, 0)": {
+        "*": "o.id~ t.* t.id~",
+        "p": "o.id~ t.*~ t.a t.b t.id~",
+        "id": "t.id",
+    },
+    "MERGE INTO gold.o AS k USING (SELECT id + 1 AS id, a AS p, b AS q FROM gold.t) AS s"
+    " ON k.id = s.id WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *": {
+        "*": "o.id~ t.* t.id~",
+        "id": "o.id~ t.*~ t.id",
+        "p": "o.id~ t.*~ t.a t.id~",
+        "q": "o.id~ t.*~ t.b t.id~",
+    },
+    "MERGE INTO gold.o USING gold.t ON o.id = t.id WHEN MATCHED THEN DELETE": {
+        "*": "o.id~ t.*~ t.id~"
+    },
+}
+
+
+@pytest.fixture
+def target(project: Workspace) -> None:
+    """``gold.o`` with the rows of ``gold.u``."""
+    written = project.engine.session().table("gold.u").filter("id > 0").write.mode("overwrite")
+    written.option("overwriteSchema", "true").saveAsTable("gold.o")
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("statement", CHANGES)
+def test_changes(project: Workspace, statement: str) -> None:
+    with project.engine.recording(persist=False) as recording:
+        project.engine.session().sql(statement)
+    expected = {column: sorted(text.split()) for column, text in CHANGES[statement].items()}
+    made = flows(recording.operations[-1])
+    assert {column: sorted(text.split()) for column, text in made.items()} == expected
+
+
+@pytest.mark.usefixtures("target")
+def test_merge_of_frames(project: Workspace) -> None:
+    source = project.engine.session().table("gold.t").alias("s")
+    merge = source.mergeInto("gold.o", f.col("o.id") == f.col("s.id"))
+    with project.engine.recording(persist=False) as recording:
+        merge.whenMatched(f.col("s.b") > 1).update(
+            {"p": f.col("s.a") + f.col("o.q")}
+        ).whenNotMatched().insert({"id": f.col("s.id"), "p": f.col("s.c"), "q": f.lit(0)}).merge()
+    assert flows(recording.operations[-1]) == {
+        "*": "o.id~ t.* t.id~",
+        "p": "o.id~ o.q t.*~ t.a t.b~ t.c t.id~",
+        "id": "t.id",
+    }
+
+
 #: The engine runs none of these yet.
 UNRUN: dict[str, dict[str, str]] = {
     "SELECT * EXCEPT (id, q) FROM u": {"*": "u.*", "p": "u.p"},

@@ -43,6 +43,25 @@ def test_each_row_says_what_it_came_from(scored: Scored) -> None:
     assert (done.version, done.scored, done.unchanged, done.removed) == (0, 10, 0, 0)
 
 
+def test_the_lineage_knows_the_columns(scored: Scored) -> None:
+    done = score(scored.workspace, scored.spec)
+    operation = scored.workspace.lineage.operation(done.id)
+    assert operation is not None
+    found: dict[str | None, set[tuple[str, str | None, str]]] = {}
+    for flow in operation.flows:
+        kind = operation.reads[flow.source].kind
+        found.setdefault(flow.column, set()).add((kind, flow.source_column, flow.how))
+    assert found[None] == {("table", None, "direct")}
+    assert found["id"] == {("table", "id", "direct")}
+    assert found["score"] == {
+        ("table", "a", "direct"),
+        ("table", "b", "direct"),
+        ("model", None, "direct"),
+    }
+    assert found["model_version"] == {("model", None, "direct")}
+    assert "scored_at" not in found
+
+
 def test_nothing_changed_commits_nothing(scored: Scored) -> None:
     score(scored.workspace, scored.spec)
     again = score(scored.workspace, scored.spec)

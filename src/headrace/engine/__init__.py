@@ -10,9 +10,21 @@
 from __future__ import annotations
 
 from headrace.engine.engine import Engine as Engine
+from headrace.engine.record import Flow as Flow
 from headrace.engine.record import Recording as Recording
+from headrace.engine.record import composed as composed
+from headrace.engine.record import placed as placed
 from headrace.engine.record import reads_of_run as reads_of_run
 from headrace.engine.references import Reference as Reference
 from headrace.engine.streams import StreamBatch as StreamBatch
 
-__all__ = ["Engine", "Recording", "Reference", "StreamBatch", "reads_of_run"]
+__all__ = [
+    "Engine",
+    "Flow",
+    "Recording",
+    "Reference",
+    "StreamBatch",
+    "composed",
+    "placed",
+    "reads_of_run",
+]

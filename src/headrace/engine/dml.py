@@ -13,7 +13,7 @@ from headrace.engine.rewrite import Rewriter
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.client import SparkConnectClient
-    from pyspark.sql.connect.proto import Relation
+    from pyspark.sql.connect.proto import MergeIntoTableCommand, Relation
 
     from headrace.engine.record import Draft
     from headrace.engine.state import SessionState
@@ -62,7 +62,7 @@ def run(
     made = messages.with_references(made, references)
     version = found.version
     result = conflicts.retried(lambda: send(client, made), found.label, mode, attempts=1)
-    record(state, found, version, mode, resolver, draft, columns.used(made))
+    record(state, found, version, mode, resolver, draft, columns.used(made), made)
     return result
 
 
@@ -85,16 +85,19 @@ def record(
     resolver: PinningResolver,
     draft: Draft,
     used: Mapping[int, columns.Names],
+    made: Relation | MergeIntoTableCommand,
 ) -> None:
     """Record a change in place. One that changed no row made no commit, and is a read."""
     version = version_made(found, before, mode)
-    reads = [found.access(before), *resolver.reads(used)]
+    target = found.access(before)
+    reads = [target, *resolver.reads(used)]
     draft.finish(
         state.lineage,
         reads=reads,
         writes=[] if version is None else [found.access(version)],
         mode=mode if version is not None else None,
         files=resolver.raw_files() if version is not None else (),
+        flows=resolver.changes(made, target) if version is not None else (),
     )
 
 

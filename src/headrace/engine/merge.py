@@ -57,7 +57,7 @@ def run(
             attempts=1,
         )
     used = columns.used(made.source_table_plan)
-    dml.record(state, found, version, "merge", resolver, draft, used)
+    dml.record(state, found, version, "merge", resolver, draft, used, made)
 
 
 @contextmanager

@@ -50,9 +50,14 @@ class Recording:
 
     @property
     def flows(self) -> list[Flow]:
-        """Where the columns that were written came from, each once, in order."""
+        """Where the columns that were written came from, each once, in order.
+
+        Empty where that is not known of one of the writes.
+        """
         found: dict[Flow, None] = {}
         for each in self.operations:
+            if each.writes and each.reads and not each.flows:
+                return []
             for flow in each.flows:
                 source = each.reads[flow.source]
                 found[flow.column, source, flow.source_column, flow.how] = None
@@ -174,6 +179,26 @@ def placed(flows: Iterable[Flow], reads: Sequence[Access]) -> tuple[ColumnFlow, 
             for column, access, source_column, how in flows
         )
     )
+
+
+def composed(first: Sequence[Flow], then: Sequence[Flow]) -> list[Flow]:
+    """The flows of two steps as those of one.
+
+    Args:
+        first: into what the second step reads. Empty: not known, and so is the result.
+        then: of a step that reads that alone.
+    """
+    into: dict[str | None, list[Flow]] = {}
+    for flow in first:
+        into.setdefault(flow[0], []).append(flow)
+    found: dict[Flow, None] = {}
+    for column, _, middle, how in then:
+        for _, source, source_column, before in into.get(middle, ()):
+            both: How = next(
+                (each for each in ("unknown", "indirect") if each in (how, before)), "direct"
+            )
+            found[column, source, source_column, both] = None
+    return list(found)
 
 
 def _key(access: Access) -> tuple[str, str, int | None]:

@@ -24,7 +24,7 @@ from headrace.engine.flows.schemas import declared
 from headrace.engine.rewrite import NamedRead, Rewriter, version_number
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.proto import Relation
+    from pyspark.sql.connect.proto import MergeIntoTableCommand, Relation
 
     from headrace.engine.columns import Names
     from headrace.engine.record import Flow
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 READS_OPTION: Final = "headrace.reads"
 
 _MANY_PATHS: Final = 8
+_TARGET: Final = -1  # in place of a plan id: the table that a statement changes
 _SESSION_FUNCTIONS: Final = {
     "current_catalog": "spark.catalog.currentCatalog()",
     "current_database": "spark.catalog.currentDatabase()",
@@ -84,16 +85,34 @@ class PinningResolver:
             found.append(access)
         return [*found, *self._others]
 
-    def flows(self, relation: Relation, names: Sequence[str] | None) -> list[Flow]:
+    def flows_into(self, relation: Relation, names: Sequence[str] | None) -> list[Flow]:
         """Where the columns of a relation that this has resolved come from.
 
         Args:
             relation: the resolved relation.
             names: the columns as they are written; ``None`` where they are not known.
         """
+        return self._recorded(flows.of_rows(relation, self.leaf, names))
+
+    def changes(self, made: Relation | MergeIntoTableCommand, target: Access) -> list[Flow]:
+        """Where the columns that a resolved statement or merge changes come from.
+
+        Args:
+            made: SQL text with the relations it was given, or the message of ``mergeInto``.
+            target: the table as it was before.
+        """
+        location = target.location or ""
+        leaf = Leaf(_TARGET, lambda: self._columns_of(location, target.version))
+        self._sources[_TARGET] = [target]
+        is_merge = made.DESCRIPTOR.name == "MergeIntoTableCommand"
+        return self._recorded(
+            (flows.of_merge if is_merge else flows.of_statement)(made, self.leaf, leaf)
+        )
+
+    def _recorded(self, found: list[flows.Flow]) -> list[Flow]:
         return [
             (column, access, origin.column, origin.how)
-            for column, origin in flows.of_rows(relation, self.leaf, names)
+            for column, origin in found
             for access in self._sources.get(origin.leaf, ())
         ]
 

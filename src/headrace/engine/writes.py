@@ -218,7 +218,7 @@ class Writer:
             if reason is None:
                 raise
             raise reason from error
-        flows = resolver.flows(given, write.names)
+        flows = resolver.flows_into(given, write.names)
         return self._finish(write, draft, resolver, raw, before, flows)
 
     def _send(self, write: Write, marker: str) -> Relation:
@@ -289,7 +289,7 @@ class Writer:
             writes=[Access("path", made.path)],
             mode=_MODES[command.mode],
             files=raw,
-            flows=resolver.flows(made.input, names),
+            flows=resolver.flows_into(made.input, names),
         )
 
 

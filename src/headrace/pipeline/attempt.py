@@ -19,6 +19,7 @@ from headrace import lakehouse
 from headrace.catalog import Access, Operation, RawFile
 from headrace.clock import now
 from headrace.crash import crash_point
+from headrace.engine import composed, placed
 from headrace.errors import HeadraceError
 from headrace.ids import new_id
 from headrace.pipeline import expectations, failures, store
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow
     from pyspark.sql import DataFrame
 
-    from headrace.engine import Recording
+    from headrace.engine import Flow, Recording
     from headrace.pipeline.context import Context
     from headrace.pipeline.graph import Dataset
 
@@ -132,8 +133,10 @@ class Attempt:
                 expectations.check(self.dataset.name, frame, wanted)
                 written = _write_parquet(frame, self.directory / "all", ())
         dropped, counts = 0, tuple[ExpectationCount, ...]()
+        flows = recording.flows
         if wanted is not None and written:
-            written, dropped, counts = self._expect(written)
+            written, dropped, counts, kept = self._expect(written)
+            flows = composed(flows, kept) if kept else flows
         crash_point("pipeline.written")
         schema = _schema(written, frame, self.dataset.output.partition_by)
         operation = Operation(
@@ -151,6 +154,7 @@ class Attempt:
             mode=self.mode,
             files=tuple(dict.fromkeys((*recording.files, *self.raw_files))),
             source=str(self.dataset.location),
+            flows=placed(flows, recording.reads),
         )
         store.prepare(
             self.context.workspace.store,
@@ -170,23 +174,27 @@ class Attempt:
 
     def _expect(
         self, written: Sequence[Path]
-    ) -> tuple[list[Path], int, tuple[ExpectationCount, ...]]:
+    ) -> tuple[list[Path], int, tuple[ExpectationCount, ...], list[Flow]]:
         """Judge the rows that were just written; write them again where some must go.
 
         The query ran once: its rows are counted from its files.
+
+        Returns:
+            The files, how many rows went, what met which condition, and where the columns of
+            the files come from where they were written again.
         """
         wanted = self.context.expectations[self.dataset.name]
         partitions = self.dataset.output.partition_by
         engine = self.context.workspace.engine
-        with engine.recording(persist=False):
+        with engine.recording(persist=False) as recording:
             rows = engine.read_files([str(path) for path in written], "parquet", {})
             verdict = expectations.judge(self.dataset.name, rows, wanted)
             if not verdict.dropped and not partitions:
-                return list(written), 0, verdict.counts
+                return list(written), 0, verdict.counts, []
             kept = expectations.keep(rows, wanted)
             paths = _write_parquet(kept, self.directory / "kept", partitions)
         shutil.rmtree(self.directory / "all")
-        return paths, verdict.dropped, verdict.counts
+        return paths, verdict.dropped, verdict.counts, recording.flows
 
     def _give_up(self, error: BaseException) -> None:
         """Clear away the files, unless they were committed after all: ``recover`` sees to that."""

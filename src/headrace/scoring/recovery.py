@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from headrace import clock, lakehouse
 from headrace.catalog import Access, Operation
 from headrace.crash import crash_point
 from headrace.scoring import store
+from headrace.scoring.flows import flows
 
 if TYPE_CHECKING:
     from headrace.workspace import Workspace
@@ -34,8 +36,20 @@ def committed(workspace: Workspace, record: store.Record) -> int | None:
     return lakehouse.commit_of(location, record.id, after=after)
 
 
-def finish(workspace: Workspace, record: store.Record, version: int) -> store.Record:
-    """Name the table, record the lineage, and close the record. Safe to repeat."""
+def finish(
+    workspace: Workspace,
+    record: store.Record,
+    version: int,
+    inputs: Sequence[str] | None = None,
+) -> store.Record:
+    """Name the table, record the lineage, and close the record. Safe to repeat.
+
+    Args:
+        workspace: the project.
+        record: of the scoring.
+        version: the version that holds its commit.
+        inputs: columns that the model takes; ``None`` where they are not known.
+    """
     location = location_of(workspace, record.table)
     staging = Path(location) / record.id
     # After a merge the staged files are copies; otherwise those under "changed" are the table's.
@@ -64,6 +78,7 @@ def finish(workspace: Workspace, record: store.Record, version: int) -> store.Re
             ),
             writes=(Access("table", record.table, version, None, location),),
             mode=record.mode,
+            flows=flows(lakehouse.schema(location, version).names, record.columns, inputs),
         )
     )
     crash_point("scoring.recorded")

@@ -208,7 +208,7 @@ def _commit(job: Job, schema: pa.Schema, rows: int, comparable: bool) -> store.R
             marker=record.id,
         )
     crash_point("scoring.committed")
-    return finish(job.workspace, record, version)
+    return finish(job.workspace, record, version, list(job.inputs))
 
 
 def _nothing_to_do(workspace: Workspace, table: str) -> Scoring:

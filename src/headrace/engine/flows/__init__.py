@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace.engine.flows.frame import Leaf as Leaf
 from headrace.engine.flows.frame import Origin as Origin
-from headrace.engine.flows.frame import Origins, written
+from headrace.engine.flows.frame import Origins, read, written
+from headrace.engine.flows.scope import last_part
 
 if TYPE_CHECKING:
     from headrace.catalog.operation import How
 
-__all__ = ["Flow", "Leaf", "Origin", "of_rows", "strongest"]
+__all__ = ["Flow", "Leaf", "Origin", "of_merge", "of_rows", "of_statement", "strongest"]
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,44 @@ def of_rows(
     """
     from headrace.engine.flows.plan import Plan
 
+    return _read(lambda: written(Plan(leaf).frame(relation), names))
+
+
+def of_statement(relation: Any, leaf: Callable[[Any], Leaf | None], target: Leaf) -> list[Flow]:
+    """Where the columns that a ``MERGE``, ``UPDATE`` or ``DELETE`` changes come from.
+
+    Args:
+        relation: the resolved SQL text.
+        leaf: as for ``of_rows``.
+        target: the table as the statement found it.
+    """
+    from headrace.engine.flows.changes import of_text
+    from headrace.engine.flows.plan import Plan
+
+    def changes() -> list[tuple[str | None, Origins]]:
+        statement, scope = Plan(leaf).text(relation)
+        return list(of_text(statement, read(target), scope))
+
+    return _read(changes)
+
+
+def of_merge(command: Any, leaf: Callable[[Any], Leaf | None], target: Leaf) -> list[Flow]:
+    """As ``of_statement``, of the resolved message of ``DataFrame.mergeInto``."""
+    from headrace.engine.flows.changes import of_actions
+    from headrace.engine.flows.plan import Plan
+
+    def changes() -> list[tuple[str | None, Origins]]:
+        plan = Plan(leaf)
+        source = plan.frame(command.source_table_plan)
+        name = last_part(command.target_table_name)
+        return list(of_actions(command, read(target), source, plan, [name]))
+
+    return _read(changes)
+
+
+def _read(find: Callable[[], Iterable[tuple[str | None, Origins]]]) -> list[Flow]:
     try:
-        return strongest(written(Plan(leaf).frame(relation), names))
+        return strongest(find())
     except Exception:
         # The rows are written by now: a form of plan that is not foreseen must not undo that.
         log.warning("column lineage: a plan could not be read; all columns count", exc_info=True)

@@ -77,7 +77,6 @@ class Plan:
             "unpivot": self._unpivot,
             "with_columns": self._with_columns,
             "with_columns_renamed": self._renamed,
-            "with_relations": self._with_relations,
         }
 
     def frame(self, relation: Any, outer: Scope | None = None) -> Frame:
@@ -96,6 +95,8 @@ class Plan:
             found = constants() if leaf is None else read(leaf)
         elif kind == "sql":
             found = text.query(tree(node.query), _around(outer))
+        elif kind == "with_relations":
+            found = self._with_relations(relation, outer)
         elif kind in _SAME:
             found = self.frame(node.input, outer)
         elif kind in _CUT:
@@ -306,20 +307,27 @@ class Plan:
         names = of_type(function.output_type) if function.HasField("output_type") else None
         return Frame(tuple(Col(name) for name in names) if names else constants().columns, rows)
 
-    def _with_relations(self, node: Any, outer: Scope | None) -> Frame:
-        """SQL text over given relations; or a plan with its subqueries."""
+    def text(self, relation: Any, outer: Scope | None = None) -> tuple[Any, Scope]:
+        """SQL text inside the relations that it was given: its tree, and what it can name."""
         around = _around(outer)
-        tables = dict(around.tables)
-        for reference in node.references:
+        while relation.HasField("with_relations"):
+            tables = dict(around.tables)
+            for reference in relation.with_relations.references:
+                self._subqueries[reference.common.plan_id] = self._later(reference)
+                if reference.HasField("subquery_alias"):
+                    name = reference.subquery_alias.alias.lower()
+                    tables[name] = self.frame(reference, around)
+            around = replace(around, tables=tables)
+            relation = relation.with_relations.root
+        return tree(relation.sql.query), around
+
+    def _with_relations(self, relation: Any, outer: Scope | None) -> Frame:
+        """SQL text over given relations; or a plan with its subqueries."""
+        if _is_text(relation):
+            return text.query(*self.text(relation, outer))
+        for reference in relation.with_relations.references:
             self._subqueries[reference.common.plan_id] = self._later(reference)
-            if reference.HasField("subquery_alias") and _is_text(node.root):
-                name = reference.subquery_alias.alias.lower()
-                tables[name] = self.frame(reference, outer)
-        if node.root.HasField("sql"):
-            return text.query(tree(node.root.sql.query), replace(around, tables=tables))
-        if _is_text(node.root):
-            return self.frame(node.root, replace(around, tables=tables))
-        return self.frame(node.root, outer)
+        return self.frame(relation.with_relations.root, outer)
 
     def _later(self, reference: Any) -> Callable[[Scope], Frame]:
         return lambda scope: self.frame(reference, scope)

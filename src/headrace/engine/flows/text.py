@@ -46,7 +46,7 @@ def query(node: Any, scope: Scope) -> Frame:
     if isinstance(node, exp.Values):
         return _aliased(node, _values(node, scope))
     if isinstance(node, exp.Table):
-        return _source(node, scope)
+        return source(node, scope)
     return _opaque(node, scope)
 
 
@@ -187,7 +187,7 @@ def _set_operation(node: Any, scope: Scope) -> Frame:
 
 def _from(node: Any, scope: Scope) -> Frame:
     clause = node.args.get("from_")
-    frame = _source(clause.this, scope) if clause is not None else _EMPTY
+    frame = source(clause.this, scope) if clause is not None else _EMPTY
     for view in node.args.get("laterals") or ():
         frame = _generated(view, frame, scope)
     for join in node.args.get("joins") or ():
@@ -201,7 +201,7 @@ def _join(node: Any, left: Frame, scope: Scope) -> Frame:
     if isinstance(node.this, exp.Lateral) and not isinstance(node.this.this, exp.Subquery):
         return _generated(node.this, left, scope)
     # What stands on the right of LATERAL can name the columns on its left.
-    right = _source(node.this, scope.over(left).inside(_EMPTY))
+    right = source(node.this, scope.over(left).inside(_EMPTY))
     kind = f"{node.args.get('side') or ''} {node.args.get('kind') or ''}".lower()
     using = [each.name for each in node.args.get("using") or ()]
     if str(node.args.get("method") or "").upper() == "NATURAL":
@@ -225,7 +225,7 @@ def _shared(left: Frame, right: Frame) -> list[str]:
     ]
 
 
-def _source(node: Any, scope: Scope) -> Frame:
+def source(node: Any, scope: Scope) -> Frame:
     """What stands in ``FROM``, with the joins inside its parentheses."""
     from sqlglot import exp
 
@@ -239,7 +239,7 @@ def _source(node: Any, scope: Scope) -> Frame:
     elif isinstance(node, (exp.Subquery, exp.Paren)):
         inner = _with(node, scope)
         found = (
-            _source(node.this, inner)
+            source(node.this, inner)
             if isinstance(node.this, exp.Table)
             else query(node.this, inner)
         )
