@@ -109,7 +109,10 @@ def _private(path: Path, passphrase: Callable[[], str] | None) -> Any:
             if passphrase is None:
                 raise
             key = load(text, passphrase().encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UnsupportedAlgorithm as error:
+        why = f"{error}; a passphrase of ssh-keygen needs bcrypt: pip install bcrypt"
+        raise ApproverKeyError(path, why, path.name) from error
+    except (ValueError, TypeError) as error:
         raise ApproverKeyError(path, str(error).splitlines()[0], path.name) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ApproverKeyError(path, "it is no key of Ed25519: ssh-keygen -t ed25519", path.name)
