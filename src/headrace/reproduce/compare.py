@@ -75,7 +75,7 @@ def of_predictions(recorded: Answers | None, here: Answers | None, tolerance: fl
     best = min(recorded, here, key=lambda each: (each.labels, each.largest))
     text = f"{best.differing:,} of {best.rows:,} scores differ, the most by {best.largest:.3g}"
     if best.labels:
-        text += f"; {best.labels:,} labels differ"
+        text += f"; {best.labels:,} label{'s differ' if best.labels > 1 else ' differs'}"
     close = best.largest <= tolerance and not best.labels
     return Finding(name, "close" if close else "different", text)
 

@@ -64,7 +64,7 @@ def reproduce(
     Rows come from the pinned version of the table, code from the run and not from the working
     tree, the environment from the version's lock. The training runs in a process of its own,
     with the recorded seed, parameters, number of threads and hash seed. A report is kept with
-    the run, and a tag of the version tells the last one.
+    the run, whose tag ``headrace.reproduced`` tells the last one.
 
     Args:
         workspace: the project.
@@ -201,12 +201,12 @@ def _impossible(
 def _report(
     workspace: Workspace, version: ModelVersion, found: Reproduction, scratch: Path
 ) -> None:
-    """Keep the report with the run, and tell it in a tag of the version."""
+    """Keep the report with the run, and tell it in a tag."""
+    if version.run_id is None:
+        return
     path = scratch / f"{iso(found.at).replace(':', '')}.json"
     facts = {**found.as_json(), "machine": platform.platform()}
     path.write_text(json.dumps(facts, indent=2) + "\n")
     client = workspace.mlflow()
-    if version.run_id is not None:
-        client.log_artifact(version.run_id, str(path), _REPORTS)
-    told = f"{found.verdict} at {iso(found.at)}"
-    client.set_model_version_tag(version.name, str(version.version), TAG, told)
+    client.log_artifact(version.run_id, str(path), _REPORTS)
+    client.set_tag(version.run_id, TAG, f"{found.verdict} at {iso(found.at)}")
