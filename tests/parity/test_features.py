@@ -19,6 +19,7 @@ from headrace.parity.features import FeatureParity, compare_features
 from headrace.registry import ModelVersion, register
 from headrace.requestlog import request_table
 from headrace.requestlog.tables import request_rows
+from headrace.scoring import PredictionSpec, score
 from headrace.tracking import train
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -120,6 +121,7 @@ def test_requests_that_say_what_the_table_says(
 ) -> None:
     found = compared(project, asked(request(1), request(2), request(3, "b")))
     assert (found.requests, found.matched, found.agreed) == (3, 3, True)
+    assert found.tables == {"main.gold.features": 3}
     assert [each.name for each in found.columns] == ["heat", "shake"]
     assert column(found, "heat").largest == 0.0
 
@@ -178,6 +180,22 @@ def test_an_endpoint_without_a_log(project: ModelProject) -> None:
     declare(project.workspace, EndpointSpec(name="silent", model="failure/1"))
     with pytest.raises(NoRequestsError):
         compared(project, "silent")
+
+
+def test_what_is_scored_in_batch_comes_before_what_was_trained_on(
+    project: ModelProject, version: ModelVersion, asked: Callable[..., str]
+) -> None:
+    project.put(features(45).slice(40, 5), "gold.latest")
+    spec = PredictionSpec(table="gold.scores", model="failure/1", input="gold.latest")
+    score(project.workspace, spec)
+    found = compared(project, asked(request(41), request(42), request(3), request(5000)))
+    assert found.tables == {"main.gold.latest": 2, "main.gold.features": 1}
+    assert (found.matched, found.without_row, found.agreed) == (3, 1, True)
+
+
+def test_nothing_found_is_no_agreement(project: ModelProject, asked: Callable[..., str]) -> None:
+    found = compared(project, asked(request(5000)))
+    assert found.agreed is None
 
 
 def test_a_table_without_the_key(project: ModelProject, asked: Callable[..., str]) -> None:

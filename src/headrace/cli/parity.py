@@ -52,7 +52,7 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "--sample", type=click.IntRange(1, 100_000), default=500, show_default=True,
     help="At most so many requests.",
 )  # fmt: skip
-@click.option("--table", "features", metavar="NAME", help="Another feature table.")
+@click.option("--table", "features", metavar="NAME", help="Compare with this table alone.")
 @json_option
 @debug_option
 @click.pass_context
@@ -175,17 +175,21 @@ def _show_features(found: FeatureParity) -> None:
 
     click.echo(
         f"{found.endpoint}: {found.requests:,} requests to {found.model}, "
-        f"{found.matched:,} with a row of {found.table}"
+        f"{found.matched:,} with their feature row"
     )
+    for name, count in found.tables.items():
+        click.echo(f"  {count:,} in {name}")
     for count, text in (
-        (found.later, "whose row came after the request"),
+        (found.later, "whose row came there after the request"),
         (found.without_key, "that do not name a row"),
-        (found.without_row, "whose row the table does not hold"),
+        (found.without_row, "whose row no table holds"),
         (found.ambiguous, "that name several rows"),
-        (found.left_out, "not looked up, at too many versions of the table"),
+        (found.left_out, "not looked up, at too many versions of a table"),
     ):
         if count:
             click.echo(f"  {count:,} {text}")
+    if not found.matched:
+        return
     table(
         "Features",
         ["feature", "compared", "equal", "different", "largest", "not sent", "not in table"],

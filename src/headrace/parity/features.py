@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import column, func, select
+from sqlalchemy import table as sql_table
 
 from headrace import clock, lakehouse
 from headrace.endpoints.records import model_directory, read_endpoint
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from headrace.registry import ModelVersion
     from headrace.workspace import Workspace
 
+_scorings = sql_table(
+    "headrace_scorings", column("model_name"), column("input_table"), column("started_at")
+)
+
 SAMPLE: Final = 500
 #: Each version of the table that was the newest for some request is a query.
 _MOST_VERSIONS: Final = 20
@@ -34,20 +41,20 @@ class FeatureParity:
     Attributes:
         endpoint: its name.
         model: ``name/version`` of the newest version that answered.
-        table: the feature table.
+        tables: the feature tables, with the number of requests that have one row there.
         requests: rows that were drawn from the request log.
-        matched: of these, how many have one row in the table.
-        later: of those matched, how many got their row in the table after the request.
+        matched: of these, how many have one row in a table.
+        later: of those matched, how many got their row there after the request.
         without_key: how many requests do not say which row they are about.
-        without_row: how many name a row that the table does not hold.
+        without_row: how many name a row that no table holds.
         ambiguous: how many name several rows.
-        left_out: how many were not looked up, being at too many different versions of the table.
+        left_out: how many were not looked up, being at too many different versions of a table.
         columns: one for each feature.
     """
 
     endpoint: str
     model: str
-    table: str
+    tables: Mapping[str, int]
     requests: int
     matched: int
     later: int
@@ -58,8 +65,10 @@ class FeatureParity:
     columns: tuple[FeatureColumn, ...]
 
     @property
-    def agreed(self) -> bool:
-        """Whether no value that was sent is another one in the table."""
+    def agreed(self) -> bool | None:
+        """Whether no value that was sent is another one in the table; ``None``: none was found."""
+        if not self.matched:
+            return None
         return not any(each.different or each.missing for each in self.columns)
 
     def as_json(self) -> dict[str, Any]:
@@ -82,65 +91,47 @@ def compare_features(
     sample: int = SAMPLE,
     table: str | None = None,
 ) -> FeatureParity:
-    """Compare requests of an endpoint with the rows of the table that its model was trained on.
+    """Compare requests of an endpoint with the rows of its model's feature tables.
 
-    A request is about the row of its key. Where it does not hold the model's time column, that is
-    the newest row of its entity at the time of the request. The row is read from the version of
-    the table that was the newest then; where it was not there yet, from the newest now.
+    These are the tables that the model scores in batch, and the one that it was trained on: the
+    first that holds the row. A request is about the row of its key. Where it does not hold the
+    model's time column, that is the newest row of its entity at the time of the request. The row
+    is read from the version of the table that was the newest then; where it was not there yet,
+    from the newest now.
 
     Args:
         workspace: the project.
         endpoint: its name.
         since: only requests of this last while.
         sample: at most so many requests, drawn by a hash of their prediction's id.
-        table: another table than the one that the model was trained on.
+        table: this table alone.
 
     Raises:
         NoRequestsError: none was logged in that while.
-        NoFeatureKeyError: the model does not say what identifies a row.
+        NoFeatureKeyError: the model does not say what identifies a row, or of which table.
+        FeatureTableError: a table cannot be looked into.
     """
     logged, version = _logged(workspace, endpoint, since, sample)
-    name = table or version.tags.get("headrace.table", "")
     time = version.tags.get("headrace.time")
     key = [each for each in version.tags.get("headrace.key", "").split(",") if each]
-    if not name or not key:
+    tables = [table] if table else _tables(workspace, version)
+    if not tables or not key:
         raise NoFeatureKeyError(str(version), "table" if key else "key")
     features = _features(workspace, version)
     requests = [
         _Request(row["requested_at"], row["key"], json.loads(row["request"])) for row in logged
     ]
-    lookup = Lookup.on(workspace, name, key, time, features)
+    lookups = [Lookup.on(workspace, name, key, time, features) for name in tables]
     alone = _endpoint_key(workspace, endpoint)
-    named = [_named(each, lookup, alone) for each in requests]
-    return _compared(endpoint, version, lookup, requests, named, features)
-
-
-def _compared(
-    endpoint: str,
-    version: ModelVersion,
-    lookup: Lookup,
-    requests: Sequence[_Request],
-    named: Sequence[Wanted | None],
-    features: Sequence[str],
-) -> FeatureParity:
+    named = [_named(each, lookups[0], alone) for each in requests]
     wanted = {at: each for at, each in enumerate(named) if each is not None}
-    groups = _by_version(lookup.location, wanted)
-    chosen = sorted(groups, key=lambda number: -len(groups[number]))[:_MOST_VERSIONS]
-    newest = lakehouse.latest_version(lookup.location) or 0
-    rows: dict[int, list[dict[str, Any]]] = {}
-    for number in chosen:
-        rows |= lookup.rows(number, groups[number])
-    looked_up = [at for number in chosen for at in groups[number]]
-    absent = {at: wanted[at] for at in looked_up if at not in rows}
-    later = lookup.rows(newest, absent) if absent and set(chosen) != {newest} else {}
-    rows |= later
-    found = {at: each[0] for at, each in rows.items() if len(each) == 1}
-    places = sorted(found)
+    found = _looked_up(lookups, wanted)
+    places = sorted(found.rows)
     columns = tuple(
         compare_column(
             name,
             [requests[at].inputs.get(name) for at in places],
-            [found[at].get(name) for at in places],
+            [found.rows[at].get(name) for at in places],
             [wanted[at].key for at in places],
         )
         for name in features
@@ -148,16 +139,70 @@ def _compared(
     return FeatureParity(
         endpoint=endpoint,
         model=str(version),
-        table=lookup.table,
+        tables=found.tables,
         requests=len(requests),
-        matched=len(found),
-        later=sum(at in found for at in later),
+        matched=len(found.rows),
+        later=found.later,
         without_key=len(requests) - len(wanted),
-        without_row=sum(at not in rows for at in looked_up),
-        ambiguous=sum(len(each) > 1 for each in rows.values()),
-        left_out=len(wanted) - len(looked_up),
+        without_row=len(wanted) - len(found.rows) - len(found.ambiguous) - len(found.left_out),
+        ambiguous=len(found.ambiguous),
+        left_out=len(found.left_out),
         columns=columns,
     )
+
+
+@dataclass
+class _Found:
+    """What the tables hold of what is wanted."""
+
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
+    ambiguous: set[int] = field(default_factory=set)
+    left_out: set[int] = field(default_factory=set)
+    later: int = 0
+
+
+def _looked_up(lookups: Sequence[Lookup], wanted: Mapping[int, Wanted]) -> _Found:
+    """Each request in the first table that holds its row."""
+    found = _Found()
+    for lookup in lookups:
+        remaining = {
+            at: each
+            for at, each in wanted.items()
+            if at not in found.rows and at not in found.ambiguous
+        }
+        groups = _by_version(lookup.location, remaining)
+        chosen = sorted(groups, key=lambda number: -len(groups[number]))[:_MOST_VERSIONS]
+        rows: dict[int, list[dict[str, Any]]] = {}
+        for number in chosen:
+            rows |= lookup.rows(number, groups[number])
+        looked_up = [at for number in chosen for at in groups[number]]
+        absent = {at: wanted[at] for at in looked_up if at not in rows}
+        newest = lakehouse.latest_version(lookup.location) or 0
+        later = lookup.rows(newest, absent) if absent and set(chosen) != {newest} else {}
+        single = {at: each[0] for at, each in (rows | later).items() if len(each) == 1}
+        found.rows |= single
+        found.tables[lookup.table] = len(single)
+        found.later += sum(at in single for at in later)
+        found.ambiguous |= {at for at, each in (rows | later).items() if len(each) > 1}
+        found.left_out = (found.left_out | (remaining.keys() - set(looked_up))) - single.keys()
+    found.left_out -= found.ambiguous
+    return found
+
+
+def _tables(workspace: Workspace, version: ModelVersion) -> list[str]:
+    """What the model scores in batch, the latest first, and what it was trained on."""
+    query = (
+        select(_scorings.c.input_table)
+        .where(_scorings.c.model_name == version.name)
+        .group_by(_scorings.c.input_table)
+        .order_by(func.max(_scorings.c.started_at).desc())
+    )
+    with workspace.store.reading() as connection:
+        scored = [str(name) for name in connection.scalars(query)]
+    there = [name for name in scored if workspace.catalog.find(name) is not None]
+    trained = version.tags.get("headrace.table")
+    return list(dict.fromkeys([*there, *([trained] if trained else [])]))
 
 
 def _logged(
