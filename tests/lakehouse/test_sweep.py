@@ -298,6 +298,14 @@ def test_a_held_table_is_safe_from_vacuums_of_others(
     assert len(DeltaTable(str(location)).vacuum(dry_run=False)) == 2
 
 
+def test_small_files_count_by_partition(tmp_path: Path) -> None:
+    rows = pa.table({"part": [f"p{number % 3}" for number in range(6)], "id": list(range(6))})
+    for times in range(1, 10):
+        lakehouse.write(tmp_path, rows, partition_by=["part"])
+        assert lakehouse.small_files(tmp_path) == (3 * times if times >= 8 else 0)
+    assert lakehouse.small_files(tmp_path, target_bytes=100) == 0
+
+
 def test_upkeep_is_no_change(location: Path, make_rows: MakeRows) -> None:
     for number in range(3):
         lakehouse.write(location, make_rows(5, first=5 * number))

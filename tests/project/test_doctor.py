@@ -86,7 +86,7 @@ def test_what_is_wrong_fails_alone_and_says_what_to_type(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1, 1, 1))
     found = examined(paths)
     failed = {name for name, check in found.items() if check.state == "failed"}
-    assert failed == {"token", "database", "tables", "project file", "disk"}
+    assert failed == {"token", "database", "tables", "pins", "project file", "disk"}
     assert found["token"].next == f"chmod 600 {paths.token_file}"
     assert all(found[name].next for name in failed)
     assert found["port"].state == "ok"

@@ -111,7 +111,7 @@ def small_files(location: str | Path, target_bytes: int = COMPACTED_BYTES) -> in
     with delta_errors(path):
         actions = pyarrow.table(table.get_add_actions())
     found = Counter(
-        name.rpartition("/")[0]  # a partition is a directory
+        tuple(part for part in name.split("/")[:-1] if "=" in part)  # the partition
         for name, size in zip(*(actions.column(i).to_pylist() for i in (0, 1)), strict=True)
         if size < target_bytes // 2
     )
