@@ -181,6 +181,15 @@ def test_a_statement_that_contradicts_itself(world: World, edit: Edit, told: str
     assert any(told in problem for problem in found.problems), found.problems
 
 
+def test_a_rule_of_another_version_is_named(world: World) -> None:
+    def edit(predicate: dict[str, Any]) -> None:
+        predicate["headrace"] = "9.9"
+        predicate["rule"]["confidence"] = 0.9
+
+    found = resigned(world, world.append(), edit)
+    assert "Headrace 9.9 decided, and this is" in found.problems[0]
+
+
 def test_a_signed_value_that_is_no_statement(world: World) -> None:
     world.keys.ensure()
     found = verify(seal({"a": 1}, world.keys.signer()), world.public)

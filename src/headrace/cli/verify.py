@@ -28,6 +28,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--chain", is_flag=True, help="Look at every statement of the project.")
 @click.option("-o", "--output", type=_FILE, help="Write the evidence to a file.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="Write evidence, public key and model to a new directory.",
+)
 @json_option
 @debug_option
 @click.pass_context
@@ -38,6 +43,7 @@ def command(
     keys: tuple[Path, ...],
     chain: bool,
     output: Path | None,
+    bundle: Path | None,
     as_json: bool,
 ) -> None:
     """Check the evidence of a model version; exit 1 if it does not hold.
@@ -49,13 +55,15 @@ def command(
 
     trusted = [key for path in keys for key in read_public(path)] or None
     if what is None:
-        if not chain or model or output:
+        if not chain or model or output or bundle:
             raise click.UsageError("name a FILE or a version, or give --chain alone")
         found, envelope = _chain_alone(trusted), b""
     elif Path(what).is_file() or what.endswith(".json"):
+        if bundle:
+            raise click.UsageError("--bundle takes MODEL@ALIAS or MODEL/VERSION")
         found, envelope = _file(Path(what), model, trusted, chain)
     else:
-        found, envelope = _version(what, model, trusted, chain)
+        found, envelope = _version(what, model, trusted, chain, bundle)
     if output is not None:
         _write(output, envelope)
     if as_json:
@@ -89,14 +97,21 @@ def _file(
 
 
 def _version(
-    reference: str, model: Path | None, keys: list[PublicKey] | None, chain: bool
+    reference: str,
+    model: Path | None,
+    keys: list[PublicKey] | None,
+    chain: bool,
+    bundle: Path | None,
 ) -> tuple[Verification, bytes]:
+    from headrace.promotion.proof import bundle as write_bundle
     from headrace.promotion.proof import prove
 
     workspace = _workspace()
     evidence, found = prove(workspace, reference, keys=keys, model=model)
     if chain:
         found = _with_chain(found, keys, workspace)
+    if bundle is not None:
+        write_bundle(workspace, evidence, bundle)
     return found, evidence.envelope
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, RowMapping, insert, select, text
 
-from headrace import clock
+from headrace import __version__, clock
 from headrace.catalog.store import insert_or_skip
 from headrace.evidence.envelope import digest_of, seal, unseal
 from headrace.evidence.errors import EnvelopeError
@@ -172,6 +172,7 @@ def _append(
         "sequence": head.sequence + 1,
         "previous": head.digest,
         "decided": {"by": principal(), "at": clock.iso(moment)},
+        "headrace": __version__,
     }
     if head.broken is not None:
         body["chain_broken"] = head.broken

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from headrace import __version__
 from headrace.evidence.approval import problems
 from headrace.evidence.envelope import unseal
 from headrace.evidence.errors import EnvelopeError
@@ -46,11 +47,18 @@ def verdict(case: Case) -> Iterator[Check]:
     judged = Verdict.from_json(case.predicate["verdict"])
     wrong = [*rule.check(gate, judged), *_contradictions(case, gate, judged)]
     if wrong:
-        yield Check("verdict", "failed", "; ".join(wrong))
+        yield Check("verdict", "failed", "; ".join([*wrong, *_made_elsewhere(case)]))
     elif case.kind == "overridden":
         yield Check("verdict", "warning", f"the gate's: {judged.summary}")
     else:
         yield Check("verdict", "ok", f"follows from its numbers: {judged.summary}")
+
+
+def _made_elsewhere(case: Case) -> Iterator[str]:
+    """A rule can be another in another version of Headrace, which then is the one to ask."""
+    theirs = case.predicate["headrace"]
+    if theirs != __version__:
+        yield f"Headrace {theirs} decided, and this is {__version__}"
 
 
 def _contradictions(case: Case, gate: GateSpec, judged: Verdict) -> Iterator[str]:

@@ -151,3 +151,19 @@ class NoKeyToTrustError(HeadraceError):
             why="outside of a project there is none to trust; the file itself cannot say",
             next=f"headrace verify {path} --key PUBLIC.pem (made by: headrace key export)",
         )
+
+
+class BundleExistsError(HeadraceError):
+    """A bundle is to be written where something is."""
+
+    code = "bundle_exists"
+    status = 409
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        super().__init__(
+            "A bundle is written into a new directory.",
+            where=str(directory),
+            why="there is something of that name, and files of two bundles would be mixed",
+            next="name a directory that does not exist yet",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 from headrace.endpoints.records import model_directory
 from headrace.evidence import About, Check, Keys, check_alias, evidence_of, find, verify
 from headrace.evidence import verify_chain as examine
-from headrace.evidence.errors import AliasUnstatedError, NoEvidenceError
+from headrace.evidence.errors import AliasUnstatedError, BundleExistsError, NoEvidenceError
 from headrace.evidence.statement import GRANTING
+from headrace.ids import new_id
+from headrace.promotion.statement import model_files
 from headrace.registry import resolve
 
 if TYPE_CHECKING:
@@ -50,6 +53,34 @@ def prove(
     )
     more = [] if alias is None else list(_alias(workspace, version, alias, found))
     return evidence, replace(found, checks=(*found.checks, *more))
+
+
+def bundle(workspace: Workspace, evidence: Evidence, directory: Path) -> None:
+    """Write all that another machine needs to verify a statement into a new directory.
+
+    ``evidence.json``, ``public-key.pem`` with every key of the workspace, and ``model/``.
+
+    Raises:
+        BundleExistsError: the directory is there already.
+        ModelNotLoadableError: the model's files cannot be read.
+    """
+    if directory.exists():
+        raise BundleExistsError(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = directory.with_name(f".{new_id('bundle')}")
+    try:
+        staging.mkdir()
+        (staging / "evidence.json").write_bytes(evidence.envelope)
+        keys = Keys(workspace.paths).public()
+        (staging / "public-key.pem").write_text("".join(each.pem for each in keys))
+        if evidence.version is not None:
+            version = resolve(workspace, f"{evidence.model}/{evidence.version}")
+            with model_files(workspace, version) as files:
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(files, staging / "model", ignore=ignore)
+        staging.rename(directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def chain_checks(

@@ -129,7 +129,6 @@ def _described(
         "holdout": _holdout(workspace, version),
         "rule": gate.model_dump(mode="json") if judged and gate is not None else None,
         "verdict": verdict.as_json() if judged and verdict is not None else None,
-        "parity": _parity(verdict),
         "kernel": kernel,
         "environment": {
             "digest": version.tags.get("headrace.environment_digest"),
@@ -142,12 +141,6 @@ def _described(
         },
     }
     return Decision(kind, version.name, version.version, subjects, predicate, alias)
-
-
-def _parity(verdict: Verdict | None) -> dict[str, Any] | None:
-    """That the answers are the same everywhere, if it was looked at."""
-    found = None if verdict is None else verdict.parity
-    return None if found is None else found.model_dump(mode="json")
 
 
 @contextmanager
