@@ -13,6 +13,7 @@ from pydantic import BaseModel, ByteSize, PlainSerializer
 
 from headrace.cli import COMMANDS, cli
 from headrace.endpoints.spec import EndpointSpec, RollbackRules, Rollout
+from headrace.gate.approvals import ApprovalRule
 from headrace.gate.spec import FairnessRule, GateSpec, LeakRules
 from headrace.maintenance import MaintenanceSpec, TableMaintenance
 from headrace.pipeline.spec import Expectations
@@ -100,6 +101,10 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
         "[Leaks](gate.md#leaks). Each check can `refuse`, `warn` or be left out (`skip`).",
     ),
     "models: NAME: gate: fairness:": (FairnessRule, "One rule, or a list of them."),
+    "models: NAME: gate: approvals:": (
+        ApprovalRule,
+        "A number alone, `0`, or [who approves](approvals.md).",
+    ),
     "endpoints: NAME:": (EndpointSpec, "[Endpoints](endpoints.md)."),
     "endpoints: NAME: rollout:": (Rollout, ""),
     "endpoints: NAME: rollout: rollback:": (RollbackRules, "[Rules](endpoints.md#rollouts)."),
