@@ -75,7 +75,7 @@ def walk(workspace: Workspace, origin: Origin) -> Closure:
     if origin.table is not None and origin.version is not None:
         closure.begin_at_table(_key(workspace, records, origin.table), origin.version, columns)
     else:
-        closure.begin_at_files(origin.label, _first_reads(records, origin), columns)
+        closure.begin_at_files(origin.label, first_reads(records, origin), columns)
     closure.walk()
     return closure
 
@@ -88,7 +88,7 @@ def _key(workspace: Workspace, records: Records, name: str) -> str:
     return max(records.keys_of(name), key=lambda key: len(records.writes(key)))
 
 
-def _first_reads(records: Records, origin: Origin) -> dict[str, list[int]]:
+def first_reads(records: Records, origin: Origin) -> dict[str, list[int]]:
     """The operations that read the files, and at which of their reads."""
     paths = {each: file.path for file in origin.files for each in file.ids}
     found = records.of_files(paths)
