@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from tests.remaking import assert_bit_equal, make_again_after_changes
 
 from headrace.demo.simulate import Simulation, simulate
 from headrace.project import init
@@ -148,3 +149,14 @@ def test_two_more_days_are_appended_and_nothing_is_read_twice(template: Template
     assert after["time"].max() > pd.Timestamp(more.begin)
     raw = template.raw("telemetry")
     assert after.groupby("device_id").size().equals(raw.groupby("device_id").size())
+
+
+def test_its_model_is_made_again_to_the_last_bit(template: Template) -> None:
+    # Whether this small fleet's model is any good is not the question here.
+    yaml = template.root / "headrace.yaml"
+    yaml.write_text(yaml.read_text().replace("min: { roc_auc: 0.65 }", "min: { roc_auc: 0.0 }"))
+    template.run("device_failure")
+    found = make_again_after_changes(
+        template.root, "device_failure", "training/device_failure.py", "gold.device_features"
+    )
+    assert_bit_equal(found)

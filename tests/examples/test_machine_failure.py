@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
+from tests.remaking import assert_bit_equal, make_again_after_changes
 
 if TYPE_CHECKING:
     from .conftest import Example
@@ -119,3 +120,10 @@ def test_no_training_label_looks_into_march(example: Example) -> None:
 
 def test_a_second_run_does_nothing(example: Example) -> None:
     assert "Nothing to do" in example.run()
+
+
+def test_the_model_is_made_again_to_the_last_bit(example: Example) -> None:
+    found = make_again_after_changes(
+        example.root, "machine_failure", "training/machine_failure.py", "gold.machine_features"
+    )
+    assert_bit_equal(found)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
+from tests.remaking import assert_bit_equal, make_again_after_changes
 
 if TYPE_CHECKING:
     from .conftest import Example
@@ -80,3 +81,10 @@ def test_labels_are_capped_and_features_look_back_only(example: Example) -> None
 
 def test_a_second_run_does_nothing(example: Example) -> None:
     assert "Nothing to do" in example.run()
+
+
+def test_the_model_is_made_again_to_the_last_bit(example: Example) -> None:
+    found = make_again_after_changes(
+        example.root, "remaining_life", "training/remaining_life.py", "gold.engine_cycles"
+    )
+    assert_bit_equal(found)

@@ -96,9 +96,17 @@ def test_circumstances_that_differ_are_notes() -> None:
         "cpus": 8,
         "thread_pools": [{"internal_api": "openblas", "version": "0.3", "architecture": "Zen"}],
     }
-    found = list(compare.of_circumstances({**RUNTIME, "hash_seed": None}, other))
-    assert [each.name for each in found] == ["python", "cpus", "BLAS", "hash seed"]
+    found = list(compare.of_circumstances(RUNTIME, other))
+    assert [each.name for each in found] == ["python", "cpus", "BLAS"]
     assert {each.state for each in found} == {"note"}
+
+
+def test_an_unknown_hash_seed_is_told_where_it_can_matter() -> None:
+    equal, close = Finding("predictions", "same", ""), Finding("predictions", "close", "")
+    chance = {**RUNTIME, "hash_seed": None}
+    assert [each.name for each in compare.of_hash_seed(close, chance)] == ["hash seed"]
+    assert list(compare.of_hash_seed(equal, chance)) == []
+    assert list(compare.of_hash_seed(close, RUNTIME)) == []
 
 
 def test_the_verdict_is_the_worst_of_the_findings() -> None:

@@ -150,7 +150,11 @@ def of_circumstances(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterabl
     if old != new and new:
         text = f"{', '.join(sorted(old)) or 'none'} then, {', '.join(sorted(new))} now"
         yield Finding("BLAS", "note", text)
-    if then["hash_seed"] is None:
+
+
+def of_hash_seed(predictions: Finding, then: Mapping[str, Any]) -> Iterable[Finding]:
+    """A note where predictions differ, and the order of sets cannot be what it was."""
+    if predictions.state != "same" and then["hash_seed"] is None:
         yield Finding(
             "hash seed",
             "note",

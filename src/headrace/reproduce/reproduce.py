@@ -121,15 +121,17 @@ def _reproduced(
     tolerance = tolerance_of(recorded.model).score
     then = compare.answers(recorded.predictions, again.reproduced)
     here = compare.answers(again.registered, again.reproduced)
+    predictions = compare.of_predictions(then, here, tolerance)
     findings = [
         *_rows(recorded, source, data),
         compare.of_code(recorded.record.code_digest, same_code),
         _environment(recorded, environment),
-        compare.of_predictions(then, here, tolerance),
+        predictions,
         _metrics(recorded, data, again),
         compare.of_files(compare_files(recorded.model, again.model)),
         *compare.of_registered(compare.answers(recorded.predictions, again.registered)),
         *compare.of_circumstances(recorded.circumstances["runtime"], again.answer),
+        *compare.of_hash_seed(predictions, recorded.circumstances["runtime"]),
         *_drift(version),
     ]
     nearest = min((each for each in (then, here) if each), key=lambda e: e.largest, default=None)
