@@ -91,18 +91,22 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show an endpoint: deployments, rollout, rules, decisions."""
     from headrace.endpoints import decisions, endpoint_status
+    from headrace.parity.line import line_of
+    from headrace.parity.store import reports_of_deployment
     from headrace.workspace import open_workspace
 
     workspace = open_workspace()
     status, made = endpoint_status(workspace, name), decisions(workspace, name, limit=20)
     overridden = _overridden(workspace, {each.model for each in status.deployments})
+    parity = {d.id: reports_of_deployment(workspace.store, d.id) for d in status.deployments}
     if as_json or (ctx.obj or {}).get("json"):
         from headrace.cli.output import echo_json
 
         seen = [each.as_json() for each in overridden]
-        echo_json({**_as_json(status, made), "overrides": seen})
+        reports = {id: [kept.report.as_json() for kept in found] for id, found in parity.items()}
+        echo_json({**_as_json(status, made), "overrides": seen, "parity": reports})
         return
-    _show_one(status, made)
+    _show_one(status, made, {id: line_of(found) for id, found in parity.items()})
     _tell(overridden)
 
 
@@ -267,7 +271,7 @@ def _decision(decision: Decision) -> str:
     return f"{decision.action}: {decision.reason}"
 
 
-def _show_one(status: EndpointStatus, made: list[Decision]) -> None:
+def _show_one(status: EndpointStatus, made: list[Decision], parity: dict[str, str | None]) -> None:
     from headrace.cli.output import table
 
     click.echo(f"{status.name} answers with {status.model}; it is {status.state}.")
@@ -282,6 +286,9 @@ def _show_one(status: EndpointStatus, made: list[Decision]) -> None:
     for each in status.deployments:
         if status.rollout and each.id == status.rollout["deployment"] and each.observed:
             click.echo(f"Rules: {each.observed['reason'] or 'not judged yet'}")
+    for each in status.deployments:
+        if each.state in _PRESENT and parity.get(each.id):
+            click.echo(f"Parity: {each.colour} version {each.version}: {parity[each.id]}")
     if status.mirror:
         counted = ", ".join(f"{count:,} {what}" for what, count in status.mirror.items())
         click.echo(f"Mirrored requests: {counted}")

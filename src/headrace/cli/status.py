@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headrace.project.status import ModelStatus, TableStatus
     from headrace.project.store import RunRecord
     from headrace.promotion import Verdict
+    from headrace.workspace import Workspace
 
 
 @click.command()
@@ -38,6 +39,7 @@ def command(as_json: bool) -> None:
     show_expectations(found.tables)
     show_models(found.models)
     show_endpoints(found.endpoints)
+    _show_parity(workspace, found.endpoints)
     show_broken(found.broken_pins)
     show_notices(found.notices)
     _show_run(found.last_run, found.run_holder)
@@ -166,6 +168,17 @@ def show_endpoints(endpoints: Sequence[EndpointStatus]) -> None:
             click.echo(f"{endpoint.name} answers at {endpoint.url}")
         elif endpoint.state == "down":
             click.echo(f"{endpoint.name} is down.  Next:  headrace up")
+
+
+def _show_parity(workspace: Workspace, endpoints: Sequence[EndpointStatus]) -> None:
+    from headrace.parity.line import deployment_line
+
+    for endpoint in endpoints:
+        for newest in endpoint.deployments[:1]:
+            found = deployment_line(workspace.store, newest.id)
+            # Why a deployment failed has been told.
+            if found is not None and newest.state != "failed":
+                click.echo(f"{endpoint.name} {newest.colour} version {newest.version}: {found}")
 
 
 def _show_run(run: RunRecord | None, holder: str | None) -> None:

@@ -27,9 +27,9 @@ import json, platform
 from importlib import metadata
 found = {}
 for each in metadata.distributions():
-    name = each.metadata["Name"]
-    if name:
-        found.setdefault(name, each.version)
+    read = each.metadata
+    if read["Name"]:
+        found.setdefault(read["Name"], read["Version"])
 print(json.dumps({"python": platform.python_version(), "versions": found}))
 """
 
@@ -105,11 +105,22 @@ class EnvironmentReport:
 def here() -> Installed:
     """This interpreter."""
     found: dict[str, str] = {}
-    for each in metadata.distributions():
-        name = each.metadata["Name"]
-        if name:
+    # A distribution parses its file again for each of its attributes.
+    for read in (each.metadata for each in metadata.distributions()):
+        if read["Name"]:
             # The first on the path is the one that is imported.
-            found.setdefault(normal(name), each.version)
+            found.setdefault(normal(read["Name"]), read["Version"])
+    return Installed(platform.python_version(), found)
+
+
+def runtime_here() -> Installed:
+    """What kernels need of this interpreter."""
+    found = {}
+    for name in RUNTIME:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
     return Installed(platform.python_version(), found)
 
 

@@ -13,8 +13,8 @@ from headrace.kernels import report_on_disk
 from headrace.parity.environment import (
     compare_environment,
     compare_runtime,
-    here,
     installed_in,
+    runtime_here,
 )
 from headrace.parity.errors import ParityError
 from headrace.parity.record import recorded
@@ -92,7 +92,7 @@ def environment_of(path: Path) -> EnvironmentReport | None:
         lock = lock_of(path)
         report = report_on_disk(path)
         if report is not None and report.proven:
-            return compare_runtime(recorded(path), here(), lock.digest)
+            return compare_runtime(recorded(path), runtime_here(), lock.digest)
         environment: Environment | None = built(lock)
         if environment is None:
             return None

@@ -115,7 +115,7 @@ def _environment(path: Path) -> EnvironmentReport | None:
         report = report_on_disk(path)
         if report is not None and report.proven:
             recorded = parity.recorded(path)
-            return environment.compare_runtime(recorded, environment.here(), lock.digest)
+            return environment.compare_runtime(recorded, environment.runtime_here(), lock.digest)
         if setting("HEADRACE_ENGINE") != "sail":
             return None
         installed = environment.installed_in(ensure(lock))
