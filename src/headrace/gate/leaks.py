@@ -138,7 +138,7 @@ def told_by(
         # Nulls below all values, and above them: one of the two may say what they mean.
         sides = (-np.inf, np.inf) if np.isnan(numbers).any() else (0.0,)
         for missing in sides:
-            area = _area(np.where(np.isnan(numbers), missing, numbers), y)
+            area = _area(np.where(np.isnan(numbers), missing, numbers), y, 1 - y)
             alone += [area, 1 - area]
     if numbers is not None and task == "regression":
         alone.append(_line(numbers, y))
@@ -174,32 +174,43 @@ def _means(codes: NDArray[np.intp], y: NDArray[np.float64]) -> NDArray[np.float6
 def _learned(
     codes: NDArray[np.intp], y: NDArray[np.float64], half: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """For the other half: the mean by code of this one, and of all for a code that it lacks."""
+    """The mean of ``y`` by code on one half, and of all for a code that it lacks."""
     import numpy as np
 
     means = np.full(codes.max(initial=0) + 1, y[half].mean())
     own = _means(codes[half], y[half])
     means[: len(own)] = own
-    return means[codes[~half]]
+    return means
 
 
 def _area_across(codes: NDArray[np.intp], y: NDArray[np.float64], half: NDArray[np.bool_]) -> float:
+    import numpy as np
+
     if not half.any():
         return float("nan")
-    return _area(_learned(codes, y, half), y[~half])
+    learned, rest = _learned(codes, y, half), ~half
+    positives = np.bincount(codes[rest], y[rest], minlength=len(learned))
+    negatives = np.bincount(codes[rest], 1 - y[rest], minlength=len(learned))
+    return _area(learned, positives, negatives)
 
 
-def _area(score: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Mann-Whitney: the chance that a positive scores above a negative, ties counted half."""
+def _area(
+    score: NDArray[np.float64], positives: NDArray[np.float64], negatives: NDArray[np.float64]
+) -> float:
+    """Mann-Whitney: the chance that a positive scores above a negative, ties counted half.
+
+    Args:
+        score: shape (n,): of a row, or of several that share it.
+        positives, negatives: how many rows of each class have it.
+    """
     import numpy as np
-    from scipy.stats import rankdata
 
-    positives = float(y.sum())
-    negatives = len(y) - positives
-    if not positives or not negatives:
+    _, code = np.unique(score, return_inverse=True)
+    found, wrong = np.bincount(code, positives), np.bincount(code, negatives)
+    pairs = found.sum() * wrong.sum()
+    if not pairs:
         return float("nan")
-    above = rankdata(score)[y == 1].sum() - positives * (positives + 1) / 2
-    return float(np.clip(above / (positives * negatives), 0, 1))
+    return float((found * (wrong.cumsum() - wrong / 2)).sum() / pairs)
 
 
 def _lambda_across(
@@ -222,7 +233,7 @@ def _r2_across(codes: NDArray[np.intp], y: NDArray[np.float64], half: NDArray[np
         return float("nan")
     rest = y[~half]
     spread = float(((rest - rest.mean()) ** 2).sum())
-    left = float(((rest - _learned(codes, y, half)) ** 2).sum())
+    left = float(((rest - _learned(codes, y, half)[codes[~half]]) ** 2).sum())
     return max(0.0, 1 - left / spread) if spread else float("nan")
 
 

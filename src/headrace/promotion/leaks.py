@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-_MOST_ROWS: Final = 100_000  # for a feature that tells the label; more do not sharpen it
+_MOST_ROWS: Final = 50_000  # for a feature that tells the label; more do not sharpen it
 _TOLD: Final = 10  # such features
 
 
