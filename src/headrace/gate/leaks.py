@@ -189,8 +189,10 @@ def _area_across(codes: NDArray[np.intp], y: NDArray[np.float64], half: NDArray[
     if not half.any():
         return float("nan")
     learned, rest = _learned(codes, y, half), ~half
-    positives = np.bincount(codes[rest], y[rest], minlength=len(learned))
-    negatives = np.bincount(codes[rest], 1 - y[rest], minlength=len(learned))
+    positives, negatives = (
+        np.asarray(np.bincount(codes[rest], weights, minlength=len(learned)), np.float64)
+        for weights in (y[rest], 1 - y[rest])
+    )
     return _area(learned, positives, negatives)
 
 
