@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from headrace.endpoints.address import PlaneInfo, hold, release, write_plane
+from headrace.environments import PROJECT_LOCK
 from headrace.project import doctor, init
 from headrace.settings import Paths
 
@@ -90,3 +91,27 @@ def test_what_is_wrong_fails_alone_and_says_what_to_type(
     assert found["token"].next == f"chmod 600 {paths.token_file}"
     assert all(found[name].next for name in failed)
     assert found["port"].state == "ok"
+
+
+def test_an_environment_that_is_not_the_lock_is_told_with_what_to_type(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = paths.root / PROJECT_LOCK
+    assert examined(paths)["environment lock"].state == "ok"
+    pinned = next(line for line in lock.read_text().splitlines() if line.startswith("pandas=="))
+    lock.write_text(lock.read_text().replace(pinned, "pandas==2.0.0"))
+    check = examined(paths)["environment lock"]
+    assert check.state == "failed"
+    assert check.found == f"pandas==2.0.0 is wanted, {pinned.partition('==')[2]} is installed"
+    assert check.next == "python -m uv pip install -r requirements.lock"
+    monkeypatch.setenv("HEADRACE_ALLOW_DRIFT", "1")
+    assert examined(paths)["environment lock"].state == "warning"
+    monkeypatch.delenv("HEADRACE_ALLOW_DRIFT")
+    with (paths.root / "requirements.txt").open("a") as file:
+        file.write("polars\n")
+    check = examined(paths)["environment lock"]
+    assert check.next == "headrace lock"
+    assert "asks for polars" in check.found
+    lock.unlink()
+    check = examined(paths)["environment lock"]
+    assert (check.state, check.next) == ("warning", "headrace lock")
