@@ -43,11 +43,6 @@ def train(X, y, *, seed):
     return HistGradientBoosting{kind}(max_iter=8, random_state=seed).fit(X, y)
 """
 
-pytestmark = pytest.mark.filterwarnings(
-    # MLflow's advice on the test's own pyfunc model.
-    "ignore:(?s).*Add type hints to the `predict` method:UserWarning"
-)
-
 
 def reasons(found: ParityCheck) -> tuple[str, ...]:
     """Why the rule refuses it."""
