@@ -105,6 +105,8 @@ def _spec(home: Path) -> dict[str, str]:
         return {}
     body: dict[str, Any] = json.loads(path.read_text())
     fields = {**{k: v for k, v in body.items() if k != "params"}, **body.get("params", {})}
+    if fields.get("features") is None:
+        fields["features"] = "every column without another part"
     return {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in fields.items()
