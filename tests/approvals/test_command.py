@@ -49,7 +49,7 @@ class People:
         """The project file."""
         self.project.write("headrace.yaml", YAML.format(trees=trees, **self._keys))
 
-    def type(self, who: str, *words: str, fails: type[Exception] | None = None) -> str:
+    def type(self, who: str, *words: str, fails: type[BaseException] | None = None) -> str:
         """What a command says."""
         self._monkeypatch.setenv("HEADRACE_USER", who)
         done = CliRunner().invoke(cli, words, obj={"debug": False})

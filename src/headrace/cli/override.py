@@ -24,6 +24,7 @@ def command(what: str, reason: str, nothing: bool, alias: str, as_json: bool) ->
 
     from headrace.cli.output import echo_json
     from headrace.clock import iso
+    from headrace.project.config import load_project
     from headrace.promotion import override, take_away
     from headrace.registry import InvalidReferenceError, resolve
     from headrace.workspace import open_workspace
@@ -35,7 +36,10 @@ def command(what: str, reason: str, nothing: bool, alias: str, as_json: bool) ->
         # The newest version is not what a person means in an emergency.
         raise InvalidReferenceError(what)
     else:
-        move = override(workspace, resolve(workspace, what), alias, reason=reason)
+        version = resolve(workspace, what)
+        entry = load_project(workspace.paths).models.get(version.name)
+        gate = None if entry is None else entry.gate
+        move = override(workspace, version, alias, reason=reason, gate=gate)
     if as_json:
         echo_json({**asdict(move), "at": iso(move.at)})
         return

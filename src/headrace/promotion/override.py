@@ -10,10 +10,18 @@ from headrace.evidence import Keys, append
 from headrace.identity import principal
 from headrace.promotion import statement
 from headrace.promotion.errors import OverrideNothingError, OverrideReasonError
-from headrace.promotion.records import Move, move_alias, moves, write_tags
-from headrace.registry.versions import PRODUCTION, alias_version
+from headrace.promotion.records import (
+    Move,
+    hold_alias,
+    last_decision,
+    move_alias,
+    moves,
+    write_tags,
+)
+from headrace.registry.versions import PRODUCTION
 
 if TYPE_CHECKING:
+    from headrace.gate.spec import GateSpec
     from headrace.registry import ModelVersion
     from headrace.workspace import Workspace
 
@@ -25,6 +33,7 @@ def override(
     *,
     reason: str,
     by: str | None = None,
+    gate: GateSpec | None = None,
 ) -> Move:
     """Point the alias at a version, whatever the gate says of it.
 
@@ -32,15 +41,33 @@ def override(
     version's tag ``headrace.override``, the metrics of the planes and the audit log, until a
     later version is promoted by the gate.
 
+    Args:
+        workspace: the project.
+        version: which.
+        alias: which alias.
+        reason: why.
+        by: who; whoever acts, if not given.
+        gate: the rule of the model; the statement then holds what the gate found by it.
+
     Raises:
         OverrideReasonError: there is no reason.
         OverrideNothingError: the alias points there already.
     """
     reason, by = _reason(version.name, reason), by or principal()
-    drafted = statement.override(workspace, version, alias=alias, reason=reason)
+    judged = None
+    if gate is not None:
+        judged = last_decision(workspace, version.name, version.version, gate.digest)
+    drafted = statement.override(
+        workspace,
+        version,
+        alias=alias,
+        reason=reason,
+        verdict=None if judged is None else judged.verdict,
+        gate=None if judged is None else gate,
+    )
     guards.install(workspace.store)
     with workspace.store.begin() as connection:
-        now = alias_version(connection, version.name, alias, for_update=True)
+        now = hold_alias(connection, version.name, alias)
         if now == version.version:
             raise OverrideNothingError(version.name, alias, now)
         made = append(connection, Keys(workspace.paths), drafted)
@@ -82,7 +109,7 @@ def take_away(
     drafted = statement.withdrawal(model, alias=alias, reason=reason)
     guards.install(workspace.store)
     with workspace.store.begin() as connection:
-        now = alias_version(connection, model, alias, for_update=True)
+        now = hold_alias(connection, model, alias)
         if now is None:
             raise OverrideNothingError(model, alias, None)
         made = append(connection, Keys(workspace.paths), drafted)

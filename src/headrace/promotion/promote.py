@@ -21,6 +21,7 @@ from headrace.promotion.records import (
     State,
     change_state,
     decision_in,
+    hold_alias,
     last_decision,
     move_alias,
     record_verdict,
@@ -69,10 +70,11 @@ def promote(
     guards.install(workspace.store)
     try:
         with workspace.store.begin() as connection:
+            now = hold_alias(connection, verdict.model, alias)
             known = decision_in(connection, verdict.model, verdict=verdict.id)
             if known is not None:
                 return known
-            now = _unchanged(connection, verdict, alias)
+            _check_champion(verdict, alias, now)
             made = append(connection, Keys(workspace.paths), drafted)
             record_verdict(connection, verdict, alias, state, made.digest, by)
             write_tags(
@@ -114,10 +116,11 @@ def promote_approved(
     drafted = statement.decision(workspace, verdict, gate, kind="promoted", alias=alias)
     guards.install(workspace.store)
     with workspace.store.begin() as connection:
+        now = hold_alias(connection, verdict.model, alias)
         current = decision_in(connection, verdict.model, verdict=verdict.id)
         if current is None or current.state != "waiting":
             return current or decided
-        now = _unchanged(connection, verdict, alias)
+        _check_champion(verdict, alias, now)
         at = clock.now()
         given = good(counted(connection, ask, at))
         if len(given) < ask.count:
@@ -150,16 +153,14 @@ def last_verdict(
     return None if found is None else found.verdict
 
 
-def _unchanged(connection: Connection, verdict: Verdict, alias: str) -> int | None:
-    """Where the alias is, locked until the transaction ends, if the verdict is on that."""
-    now = alias_version(connection, verdict.model, alias, for_update=True)
+def _check_champion(verdict: Verdict, alias: str, now: int | None) -> None:
+    """Raises ChampionChangedError where the verdict is on another champion than that of now."""
     if now not in (verdict.champion, verdict.version):
         raise ChampionChangedError(verdict.model, alias, verdict.champion, now)
-    return now
 
 
 def _explain(workspace: Workspace, verdict: Verdict, alias: str, error: IntegrityError) -> None:
-    """Two first champions at once meet in the insert: the alias had no row to lock."""
+    """An alias that is not protected, and that MLflow's client has set in this moment."""
     with workspace.store.reading() as connection:
         now = alias_version(connection, verdict.model, alias)
     if now != verdict.champion:

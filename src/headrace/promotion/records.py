@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, text, update
 
 from headrace import clock
 from headrace.catalog import guards
 from headrace.gate.verdict import Verdict
 from headrace.ids import new_id
 from headrace.promotion.store import alias_moves, verdicts
-from headrace.registry.versions import PRODUCTION, SCOPE, aliases, version_tags
+from headrace.registry.versions import PRODUCTION, SCOPE, alias_version, aliases, version_tags
 
 if TYPE_CHECKING:
     from typing import Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.workspace import Workspace
 
 State = Literal["refused", "waiting", "promoted", "overridden"]
+_LOCK: Final = 0x676174  # of advisory locks on aliases; any number that nobody else takes
 _TAG: Final = 5000  # MLflow keeps so many characters of a tag's value, and more
 
 
@@ -116,6 +118,17 @@ def override_in(connection: Connection, model: str, alias: str = PRODUCTION) -> 
     """``overridden`` in the caller's transaction."""
     row = connection.execute(_moves(model, alias).limit(1)).mappings().one_or_none()
     return _move(row) if row is not None and row["kind"] == "overridden" else None
+
+
+def hold_alias(connection: Connection, model: str, alias: str) -> int | None:
+    """Where an alias is; nobody else decides on it until the transaction ends.
+
+    On PostgreSQL its row alone would not do: before the first promotion there is none.
+    """
+    if connection.dialect.name == "postgresql":
+        key = _LOCK << 32 | zlib.crc32(f"{model}@{alias}".encode())
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    return alias_version(connection, model, alias, for_update=True)
 
 
 def record_verdict(
