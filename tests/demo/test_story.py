@@ -56,5 +56,5 @@ def test_a_user_interface_that_does_not_start_names_its_log(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(tracking_ui.UserInterfaceError) as raised, tracking_ui.running_ui(paths):
         pass
-    assert raised.value.where == str(paths.state / "mlflow-ui.log")
+    assert raised.value.where == str(paths.state / "control.log")
     assert "status 1" in str(raised.value)

@@ -1,4 +1,4 @@
-"""MLflow's own user interface on the project's store, for as long as the demo serves."""
+"""MLflow's pages, behind the control plane's guard, for as long as the demo serves."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.control.address import login_link, read_control
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _END_SECONDS = 20.0
 
 
 class UserInterfaceError(HeadraceError):
-    """``mlflow ui`` does not answer."""
+    """The control plane does not answer."""
 
     code = "user_interface"
 
@@ -35,38 +34,31 @@ class UserInterfaceError(HeadraceError):
             "MLflow's user interface does not start.",
             where=str(log),
             why=why,
-            next="headrace demo, without --serve; then mlflow ui as its last lines say",
+            next="headrace demo, without --serve; then headrace up, as its last lines say",
         )
 
 
 @contextmanager
 def running_ui(paths: Paths) -> Iterator[str]:
-    """``mlflow ui`` on a free port of 127.0.0.1; gives its address once it answers.
-
-    It has no login: it is for the person at this machine.
+    """The control plane on a free port of 127.0.0.1; gives a link for a browser once it answers.
 
     Raises:
         UserInterfaceError: it ended, or did not answer in time.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    log = paths.state / "mlflow-ui.log"
-    with log.open("ab") as out:
+    log = paths.state / "control.log"
+    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
             [
-                sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port),
-                "--workers", "1",
+                *(sys.executable, "-P", "-m", "headrace.control", "--root", str(paths.root)),
+                *("--listener", str(listener.fileno())),
             ],
-            # Not an argument: it may hold a password, and everybody sees arguments.
-            env={**os.environ, "MLFLOW_BACKEND_STORE_URI": paths.database_url},
+            pass_fds=(listener.fileno(),),
             stdout=out,
             stderr=out,
             start_new_session=True,
-        )  # fmt: skip
+        )
     try:
-        _wait_until_up(process, address, log)
-        yield address
+        yield _wait_until_up(process, paths, log)
     finally:
         _end(process)
 
@@ -83,14 +75,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+def _wait_until_up(process: subprocess.Popen[bytes], paths: Paths, log: Path) -> str:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310  # http only
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+        info = read_control(paths)
+        if info is not None and info.pid == process.pid:
+            return login_link(paths, info) or info.url
+        time.sleep(0.1)
     status = process.poll()
     why = f"it did not answer within {_START_SECONDS:.0f} s"
     raise UserInterfaceError(log, why if status is None else f"it ended with status {status}")
