@@ -21,6 +21,7 @@ from headrace.environments import (
     RequirementsNotFoundError,
     check_lock,
     closure,
+    ensure,
     from_environment,
     project_lock,
     resolve,
@@ -239,3 +240,35 @@ def test_the_command_writes_checks_and_tells(make_wheel: Callable[..., Path], ro
     make_wheel("tiny", "2.0")
     moved = json.loads(run(root, "--upgrade", "--json").stdout)["moved"]
     assert moved == [{"name": "tiny", "from": "1.0", "to": "2.0"}]
+
+
+def test_an_index_that_does_not_answer_is_told_with_what_works_without(
+    root: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UV_NO_INDEX")
+    monkeypatch.delenv("UV_OFFLINE")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://user:secret@127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    ask(root, "mlflow==3.17.2")
+    with pytest.raises(LockResolutionError, match="no index answers") as caught:
+        resolve(root)
+    assert caught.value.unreachable
+    assert "secret" not in str(caught.value)
+    assert "--from-environment" in str(caught.value.next)
+
+
+def test_wheels_of_a_directory_are_found(
+    make_wheel: Callable[..., Path], root: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel("tiny", "1.0")
+    monkeypatch.delenv("UV_FIND_LINKS")
+    ask(root, "tiny")
+    with pytest.raises(LockResolutionError):
+        resolve(root)
+    monkeypatch.setenv("HEADRACE_WHEELS", str(wheels))
+    lock = resolve(root)
+    assert lock.requirements == ("tiny==1.0",)
+    built = ensure(lock, offline=True)
+    assert not built.current
+    built_of_named = ensure(Lock(lock.text + "# another\n"), wheels=wheels)
+    assert built_of_named.python != built.python

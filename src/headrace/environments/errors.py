@@ -79,24 +79,38 @@ class LockResolutionError(HeadraceError):
     Attributes:
         requirement: the one that failed, where it is known.
         beside: what Headrace itself asks of that distribution.
+        unreachable: no index answered.
     """
 
     code = "lock_resolution_failed"
 
     def __init__(
-        self, path: Path, requirement: str | None, why: str, *, beside: str | None, offline: bool
+        self,
+        path: Path,
+        requirement: str | None,
+        why: str,
+        *,
+        beside: str | None = None,
+        offline: bool = False,
+        unreachable: bool = False,
     ) -> None:
         self.path, self.requirement, self.beside = path, requirement, beside
-        self.offline = offline
-        if beside:
+        self.offline, self.unreachable = offline, unreachable
+        if beside and not unreachable:
             why += f" (Headrace, beside which training runs, needs {beside})"
         if offline:
             step = "headrace lock, with the network; or headrace lock --from-environment"
+        elif unreachable:
+            step = "headrace lock --offline; or headrace lock --from-environment"
         else:
-            step = f"mend {path.name}, or without a network: headrace lock --from-environment"
+            step = f"mend {path.name}, then type: headrace lock"
+        what = f"{path.name} cannot be resolved"
+        if unreachable:
+            what += ": no index answers."
+        else:
+            what += f": there is no answer for {requirement}." if requirement else "."
         super().__init__(
-            f"{path.name} cannot be resolved"
-            + (f": there is no answer for {requirement}." if requirement else "."),
+            what,
             where=str(path),
             why=why,
             next=step,

@@ -66,6 +66,7 @@ def resolve(root: Path, *, upgrade: bool = False, offline: bool = False) -> Lock
                 told.reason,
                 beside=_needed(told.requirement),
                 offline=offline,
+                unreachable=told.unreachable,
             ) from error
         return _headed(root, _plain(target.read_text(), root), "for every platform")
 

@@ -51,10 +51,15 @@ class UvFailedError(Exception):
 
 @dataclass(frozen=True)
 class Failure:
-    """What uv's message tells: the requirement that failed, and the reason in one line."""
+    """What uv's message tells: the requirement that failed, and the reason in one line.
+
+    Attributes:
+        unreachable: an index did not answer.
+    """
 
     requirement: str | None
     reason: str
+    unreachable: bool = False
 
 
 def run(words: Sequence[str | Path], directory: Path, seconds: float) -> None:
@@ -178,7 +183,9 @@ def failure(said: str, requirements: Iterable[str]) -> Failure:
     lines = {name_of(line): line for line in requirements}
     names = [normal(match[1]) for form in _NAMED if (match := form.search(said))]
     known = next((lines[name] for name in names if name in lines), None)
-    return Failure(known or (names[0] if names else None), _reason(said))
+    return Failure(
+        known or (names[0] if names else None), _reason(said), "error sending request" in said
+    )
 
 
 def _reason(said: str) -> str:
