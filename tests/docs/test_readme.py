@@ -161,6 +161,39 @@ def ask(port: int, path: str, body: dict[str, Any]) -> dict[str, Any]:
             time.sleep(0.5)
 
 
+def walk(section: str) -> list[tuple[str, str]]:
+    """The commands of a section of the page on evidence, each with its comment."""
+    page = (ROOT / "docs/evidence.md").read_text()
+    blocks = re.findall(
+        r"```\n(.*?)```", page.split(f"## {section}\n")[1].split("\n## ")[0], re.DOTALL
+    )
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [
+        (command, told)
+        for command, _, told in (
+            re.split(r"(\s{2,}# )", f"{line}  # ", maxsplit=1) for line in lines
+        )
+    ]
+
+
+def test_the_page_on_evidence_can_be_followed(demo: Demo) -> None:
+    """Each comment is a part of what the command prints, or of why it fails."""
+    at = Demo(demo.directory, {})
+    commands = [*walk("One promotion, and three ways to break it"), *walk("Keys")]
+    assert sum("cd " in command for command, _ in commands) == 2
+    for command, told in commands:
+        if command.startswith("cd "):
+            at = Demo((at.directory / command.removeprefix("cd ")).resolve(), {})
+            continue
+        done = at.run(["bash", "-c", command])
+        said = done.stdout + done.stderr
+        if command.startswith("headrace key"):
+            assert done.returncode == 0, said
+            continue
+        assert told.removesuffix("  # ").strip() in said, f"{command}: {said}"
+        assert "Traceback" not in said
+
+
 def test_up_serves_the_demo_until_it_is_stopped(demo: Demo) -> None:
     up = subprocess.Popen(
         [sys.executable, "-m", "headrace", "up", "--port", "0"],

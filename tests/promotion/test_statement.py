@@ -24,7 +24,12 @@ from headrace.endpoints import EndpointSpec, deploy, endpoint_names
 from headrace.endpoints.records import model_directory
 from headrace.evidence import EvidenceError, Keys, evidence_of, rotate, verify, verify_chain
 from headrace.evidence.envelope import peek
-from headrace.evidence.errors import EvidenceMissingError, EvidenceRefusedError
+from headrace.evidence.errors import (
+    BundleExistsError,
+    EvidenceMissingError,
+    EvidenceRefusedError,
+    NoKeyToTrustError,
+)
 from headrace.promotion import GateSpec, build, override
 from headrace.promotion.statement import model_files
 from headrace.registry import resolve
@@ -105,6 +110,7 @@ def test_a_promotion_states_what_it_rests_on(built: ModelProject) -> None:
     assert says["kernel"]["status"] == "proven"
     assert says["environment"]["digest"] == version.tags["headrace.environment_digest"]
     assert says["environment"]["lock"]
+    assert (says["environment"]["project_lock"], says["environment"]["drift"]) == ("none", None)
     assert says["code"]["digest"] == version.tags["headrace.code_digest"]
     assert (says["sequence"], says["previous"]) == (2, first.digest)
     assert version.tags["headrace.evidence"] == evidence_of(workspace.store, "failure", 2)[0].digest
@@ -144,6 +150,29 @@ def test_verify_on_the_command_line(
     assert (alone.exit_code, "3 statements" in alone.output) == (0, True)
     for wrong in (("verify",), ("verify", "--chain", "-o", "x")):
         assert ran(built, *wrong, monkeypatch=monkeypatch).exit_code == 2
+
+
+def test_a_bundle_is_all_that_another_machine_needs(
+    built: ModelProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = tmp_path / "away" / "bundle"
+    words = ("verify", "failure@production", "--bundle", str(away))
+    assert f"Wrote {away}" in ran(built, *words, monkeypatch=monkeypatch).output
+    assert sorted(path.name for path in away.parent.iterdir()) == ["bundle"]
+    assert sorted(path.name for path in away.iterdir()) == [
+        "evidence.json",
+        "model",
+        "public-key.pem",
+    ]
+    again = ran(built, *words, monkeypatch=monkeypatch)
+    assert isinstance(again.exception, BundleExistsError)
+    monkeypatch.chdir(away)
+    check = ("verify", "evidence.json", "--model", "model", "--key", "public-key.pem")
+    assert CliRunner().invoke(cli, check).exit_code == 0
+    unknown = CliRunner().invoke(cli, check[:4])
+    assert isinstance(unknown.exception, NoKeyToTrustError)
+    (away / "model" / "MLmodel").unlink()
+    assert CliRunner().invoke(cli, check).exit_code == 1
 
 
 def test_a_file_of_another_chain_is_told(

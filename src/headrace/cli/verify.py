@@ -72,8 +72,8 @@ def command(
         echo_json(found.as_json())
     else:
         show_verification(found)
-        if output is not None:
-            click.echo(f"Wrote {output}")
+        for path in filter(None, (output, bundle)):
+            click.echo(f"Wrote {path}")
     ctx.exit(0 if found.ok else 1)
 
 
