@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
+from headrace.catalog import Store
 from headrace.endpoints.address import PlaneInfo, hold, release, write_plane
 from headrace.environments import PROJECT_LOCK
+from headrace.evidence import Decision, Keys, append
 from headrace.project import doctor, init
 from headrace.settings import Paths
 
@@ -87,7 +90,7 @@ def test_what_is_wrong_fails_alone_and_says_what_to_type(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1, 1, 1))
     found = examined(paths)
     failed = {name for name, check in found.items() if check.state == "failed"}
-    assert failed == {"token", "database", "tables", "pins", "project file", "disk"}
+    assert failed == {"token", "database", "tables", "pins", "evidence", "project file", "disk"}
     assert found["token"].next == f"chmod 600 {paths.token_file}"
     assert all(found[name].next for name in failed)
     assert found["port"].state == "ok"
@@ -115,3 +118,31 @@ def test_an_environment_that_is_not_the_lock_is_told_with_what_to_type(
     lock.unlink()
     check = examined(paths)["environment lock"]
     assert (check.state, check.next) == ("warning", "headrace lock")
+
+
+def test_evidence_that_is_gone_and_keys_that_others_read_are_told(paths: Paths) -> None:
+    assert (examined(paths)["evidence"].state, examined(paths)["evidence"].found) == (
+        "ok",
+        "0 statements in one chain",
+    )
+    store = Store.open(paths.database_url)
+    with store.begin() as connection:
+        append(
+            connection,
+            Keys(paths),
+            Decision("overridden", "failure", None, {}, {"override": {"reason": "a test"}}),
+        )
+    private = next(Keys(paths).directory.glob("*.pem"))
+    private.chmod(0o644)
+    found = examined(paths)["evidence"]
+    assert (found.state, found.next) == ("failed", f"chmod 600 {private}")
+    private.unlink()
+    found = examined(paths)["evidence"]
+    assert (found.state, found.next) == ("warning", "headrace key")
+    with store.begin() as connection:
+        connection.execute(text("DELETE FROM headrace_evidence"))
+    store.close()
+    found = examined(paths)["evidence"]
+    assert (found.state, found.next) == ("failed", "headrace verify --chain")
+    shutil.rmtree(Keys(paths).directory)
+    assert examined(paths)["evidence"].state == "warning"

@@ -53,6 +53,7 @@ def examine(start: Path | None = None) -> list[Check]:
         _disk,
         _tables,
         _pins,
+        _evidence,
         _engine,
         _port,
     )
@@ -197,6 +198,31 @@ def _pins(paths: Paths) -> Check:
         found = f"{named} cannot be reproduced: {lost[0].why}"
         return Check("pins", "failed", found, "headrace pins shows what is gone")
     return Check("pins", "ok", f"{count} table versions that models need can be read")
+
+
+def _evidence(paths: Paths) -> Check:
+    from headrace.catalog import Store
+    from headrace.evidence import Keys, verify_chain
+    from headrace.evidence.rotation import signing
+
+    keys = Keys(paths)
+    public = keys.public()
+    if not public:
+        return Check("evidence", "warning", "no key signs yet", "headrace run makes it")
+    store = Store.open(paths.database_url)
+    try:
+        chain = verify_chain(store, public)
+        signer = signing(store, keys)
+    finally:
+        store.close()
+    if not chain.ok:
+        return Check("evidence", "failed", str(chain.problems[0]), "headrace verify --chain")
+    found = f"{chain.length} statements in one chain"
+    if not keys.has_private(signer):
+        missing = f"{found}; the key that signs is not here, so nothing can be decided here"
+        return Check("evidence", "warning", missing, "headrace key")
+    keys.signer(signer)
+    return Check("evidence", "ok", found)
 
 
 def _engine(paths: Paths) -> Check:
