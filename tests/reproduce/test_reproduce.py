@@ -15,6 +15,7 @@ import pytest
 from tests.modelling import ModelProject, feature_rows
 
 from headrace import environments, lakehouse
+from headrace.locks import exclusive
 from headrace.registry import ModelVersion, register
 from headrace.reproduce import KeepDirectoryError, Reproduction, reproduce
 from headrace.reproduce.again import SCRIPT, environment_of
@@ -49,10 +50,12 @@ class Doubled(RandomForestClassifier):
 
 BY_CHANCE = """
 import numpy as np
+import mlflow
 from sklearn.tree import DecisionTreeClassifier
 
 
 def train(X, y):
+    mlflow.log_metric("drawn", 1.0)
     rows = np.random.default_rng().integers(0, len(X), len(X))
     return DecisionTreeClassifier(max_depth=6).fit(X.iloc[rows], y.iloc[rows])
 """
@@ -260,6 +263,23 @@ def test_a_wheel_that_is_nowhere_is_named(
         lock.write_text(before)
     assert (found.verdict, state(found, "environment")) == ("impossible", "missing")
     assert "cannot be installed" in text(found, "environment")
+
+
+def test_what_a_killed_process_left_is_removed(project: ModelProject) -> None:
+    temporary = project.workspace.paths.temporary
+    left, used = temporary / "reproduce_left", temporary / "reproduce_used"
+    for home in (left, used):
+        home.mkdir()
+        home.with_name(f"{home.name}.lock").touch()
+    version = ModelVersion("plain", 1, "m-" + "0" * 32, None)
+    with exclusive(used.with_name(f"{used.name}.lock")):
+        reproduce(project.workspace, version)
+    assert {path.name for path in temporary.glob("reproduce*")} == {
+        "reproduce_used",
+        "reproduce_used.lock",
+    }
+    reproduce(project.workspace, version)
+    assert not list(temporary.glob("reproduce*"))
 
 
 def test_a_model_of_another_origin_has_no_record(project: ModelProject) -> None:

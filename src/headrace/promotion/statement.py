@@ -133,6 +133,8 @@ def _described(
         "environment": {
             "digest": version.tags.get("headrace.environment_digest"),
             "lock": subjects.get("environment.lock"),
+            "project_lock": version.tags.get("headrace.lock"),
+            "drift": version.tags.get("headrace.drift"),
         },
         "code": {
             "digest": version.tags.get("headrace.code_digest"),

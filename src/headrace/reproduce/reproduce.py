@@ -6,6 +6,8 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +17,7 @@ from headrace.clock import iso
 from headrace.environments import Environment, EnvironmentBuildError, ensure
 from headrace.errors import HeadraceError
 from headrace.ids import new_id
+from headrace.locks import exclusive
 from headrace.registry import ModelVersion, resolve
 from headrace.reproduce import compare
 from headrace.reproduce.again import Again, train_again
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 TAG: Final = "headrace.reproduced"
 _REPORTS: Final = "reproductions"
+_SCRATCH: Final = "reproduce"
 
 
 class KeepDirectoryError(HeadraceError):
@@ -83,9 +87,7 @@ def reproduce(
     if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise KeepDirectoryError(keep)
     started = time.monotonic()
-    scratch = workspace.paths.temporary / new_id("reproduce")
-    scratch.mkdir(mode=0o700)
-    try:
+    with _scratch(workspace.paths.temporary) as scratch:
         try:
             found = _reproduced(workspace, version, scratch, offline, wheels, seconds)
         except NotReproducibleError as error:
@@ -97,9 +99,26 @@ def reproduce(
         if keep is not None:
             keep.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(scratch, keep, dirs_exist_ok=True)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return found
+
+
+@contextmanager
+def _scratch(temporary: Path) -> Iterator[Path]:
+    """A directory for the block; what killed processes left of theirs is removed first."""
+    for lock in temporary.glob(f"{_SCRATCH}*.lock"):
+        with exclusive(lock) as held:
+            if held:
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+    scratch = temporary / new_id(_SCRATCH)
+    lock = scratch.with_name(f"{scratch.name}.lock")
+    with exclusive(lock):
+        scratch.mkdir(mode=0o700)
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _reproduced(
