@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pytest
@@ -97,7 +98,7 @@ def test_a_protected_alias_is_refused_with_the_sentence_and_audited(
     "ignore:``mlflow.tracking.client.MlflowClient.transition_model_version_stage``:FutureWarning"
 )
 def test_every_other_way_is_refused_too(client: MlflowClient, plane: Running) -> None:
-    for sentence, attempt in (
+    attempts: tuple[tuple[str, Callable[[], Any]], ...] = (
         (guards.HOLDS, lambda: client.delete_model_version("failure", "1")),
         (guards.HOLDS, lambda: client.rename_registered_model("failure", "other")),
         (guards.MOVES, lambda: client.delete_registered_model("failure")),
@@ -119,7 +120,8 @@ def test_every_other_way_is_refused_too(client: MlflowClient, plane: Running) ->
                 "failure", "models:/m-" + "0" * 32, tags={"headrace.evidence": "0" * 64}
             ),
         ),
-    ):
+    )
+    for sentence, attempt in attempts:
         before = len(plane.audited())
         with pytest.raises(MlflowException) as raised:
             attempt()

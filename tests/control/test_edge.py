@@ -250,8 +250,12 @@ def test_a_part_that_does_not_come_ends_the_request() -> None:
 
     with pytest.raises(TooSlowError):
         asyncio.run(whole_body(never, 10, 0.01))
+
+    async def part() -> None:
+        await bounded(never, 10, 0.01)()
+
     with pytest.raises(TooSlowError):
-        asyncio.run(bounded(never, 10, 0.01)())
+        asyncio.run(part())
 
 
 @pytest.mark.parametrize(
