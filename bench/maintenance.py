@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -61,45 +62,64 @@ def compare(scratch: Path, files: int, rows: int, pins: int) -> list[dict[str, A
 
 
 def write(location: Path, files: int, rows: int) -> None:
-    """A table that got one small file a commit, and whose rows were replaced half way."""
+    """A table that got one small file a commit long ago, and whose rows were replaced half way.
+
+    The first commit is delta-rs's; the others have its form, and are written without it, which
+    would look at the whole table for each of them.
+    """
     import numpy as np
     import pyarrow as pa
-    from deltalake import DeltaTable, write_deltalake
+    import pyarrow.parquet as pq
+    from deltalake import write_deltalake
 
     random = np.random.default_rng(0)
-    target: Any = str(location)
-    for number in range(files):
-        table = pa.table(
-            {"device": random.integers(0, 1000, rows), "load": random.uniform(0, 1, rows)}
-        )
-        write_deltalake(target, table, mode="overwrite" if number == files // 2 else "append")
-        if number == 0:
-            target = DeltaTable(str(location))
-    age(location)
-
-
-def age(location: Path) -> None:
-    """Let everything in the table have happened long ago."""
-    import os
-
-    shift = int(AGE.total_seconds() * 1000)
-    for commit in (location / "_delta_log").glob("*.json"):
-        actions = [json.loads(line) for line in commit.read_text().splitlines()]
-        for action in actions:
-            for kind, key in (
-                ("commitInfo", "timestamp"),
-                ("add", "modificationTime"),
-                ("remove", "deletionTimestamp"),
-            ):
-                if kind in action:
-                    action[kind][key] -= shift
+    schema = pa.schema([("device", pa.int64()), ("load", pa.float64())])
+    write_deltalake(str(location), schema.empty_table())
+    began = datetime.now(UTC) - AGE
+    first = location / "_delta_log" / f"{0:020}.json"
+    made = [json.loads(line) for line in first.read_text().splitlines()]
+    for action in made:
+        if "commitInfo" in action:
+            action["commitInfo"]["timestamp"] = int(began.timestamp() * 1000)
+    first.write_text("\n".join(json.dumps(action) for action in made))
+    live: list[dict[str, Any]] = []
+    for version in range(1, files + 1):
+        moment = int((began + timedelta(seconds=version)).timestamp() * 1000)
+        columns = [random.integers(0, 1000, rows), random.uniform(0, 1, rows)]
+        name = f"part-{version:05}.parquet"
+        pq.write_table(pa.table(columns, schema=schema), location / name)
+        add = {
+            "path": name,
+            "partitionValues": {},
+            "size": (location / name).stat().st_size,
+            "modificationTime": moment,
+            "dataChange": True,
+            "stats": json.dumps({"numRecords": rows}),
+        }
+        mode = "Overwrite" if version == files // 2 else "Append"
+        removed, live = (live, []) if mode == "Overwrite" else ([], live)
+        live.append(add)
+        information = {"timestamp": moment, "operation": "WRITE"}
+        actions: list[dict[str, Any]] = [
+            {"commitInfo": {**information, "operationParameters": {"mode": mode}}},
+            *({"remove": _removal(each, moment)} for each in removed),
+            {"add": add},
+        ]
+        commit = location / "_delta_log" / f"{version:020}.json"
         commit.write_text("\n".join(json.dumps(action) for action in actions))
-    # The automatic ones hold the times of before.
-    for checkpoint in (location / "_delta_log").glob("*checkpoint*"):
-        checkpoint.unlink()
-    moment = (datetime.now(UTC) - AGE).timestamp()
     for file in location.rglob("*"):
-        os.utime(file, (moment, moment))
+        os.utime(file, (began.timestamp(), began.timestamp()))
+
+
+def _removal(add: dict[str, Any], moment: int) -> dict[str, Any]:
+    return {
+        "path": add["path"],
+        "deletionTimestamp": moment,
+        "dataChange": True,
+        "extendedFileMetadata": True,
+        "partitionValues": {},
+        "size": add["size"],
+    }
 
 
 def copy(original: Path, target: Path) -> Path:

@@ -19,6 +19,7 @@ from headrace.lakehouse.log import version_range
 from headrace.lakehouse.opening import delta_errors, directory, open_table
 from headrace.lakehouse.properties import is_held
 from headrace.lakehouse.retry import retry
+from headrace.lakehouse.timeline import timeline
 
 RETENTION_FLOOR: Final = timedelta(days=7)
 #: Delta's own size of compacted files, where a table sets no ``delta.targetFileSize``.
@@ -104,16 +105,11 @@ def small_files(location: str | Path, target_bytes: int = COMPACTED_BYTES) -> in
     Raises:
         NotADeltaTableError: there is no table.
     """
-    import pyarrow
-
-    path = directory(location)
-    table = open_table(path)
-    with delta_errors(path):
-        actions = pyarrow.table(table.get_add_actions())
+    now = timeline(directory(location))
     found = Counter(
         tuple(part for part in name.split("/")[:-1] if "=" in part)  # the partition
-        for name, size in zip(*(actions.column(i).to_pylist() for i in (0, 1)), strict=True)
-        if size < target_bytes // 2
+        for name, size in now.files(now.newest).items()
+        if 0 < size < target_bytes // 2
     )
     return sum(count for count in found.values() if count >= FEWEST_TO_COMPACT)
 

@@ -122,6 +122,10 @@ def _guarded(job: _Job, entry: Entry) -> TableReport:
 def _maintained(job: _Job, entry: Entry, location: Path) -> TableReport:
     name = str(entry.name)
     before = lakehouse.data_files(location)
+    # First: what follows opens the table several times, and reads each commit since the last one.
+    if not job.dry_run and _commits_since_checkpoint(location) >= CHECKPOINT_COMMITS:
+        lakehouse.checkpoint(location)
+        crash_point("maintenance.checkpointed")
     small = lakehouse.small_files(location)
     report = TableReport(
         name,
@@ -135,9 +139,6 @@ def _maintained(job: _Job, entry: Entry, location: Path) -> TableReport:
     elif small and not job.dry_run:
         lakehouse.compact(location)
         crash_point("maintenance.compacted")
-    if not job.dry_run and _commits_since_checkpoint(location) >= CHECKPOINT_COMMITS:
-        lakehouse.checkpoint(location)
-        crash_point("maintenance.checkpointed")
     with pins.changing(job.workspace.store):
         held = pins.kept(job.workspace.store, entry)
         planned = _planned(job, name, location, {pin.table_version for pin in held})
