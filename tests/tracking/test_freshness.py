@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.modelling import ModelProject, feature_rows
 
+from headrace import lakehouse
 from headrace.environments import from_environment, write_lock
 from headrace.tracking import environment, train, training_freshness
 
@@ -49,12 +50,15 @@ def test_each_thing_that_makes_a_model_stale_is_named(
     lock.unlink()
     assert reason() is None
 
+    location = project.workspace.catalog.location_for("gold.features")
+    lakehouse.hold(location)
+    assert lakehouse.latest_version(location) == 1
+    assert reason() is None
     project.put(feature_rows(500))
-    assert reason() == "table main.gold.features moved from version 0 to 1"
+    assert reason() == "table main.gold.features moved from version 0 to 2"
 
     train(project.workspace, project.spec())
     assert reason() is None
-    location = project.workspace.catalog.location_for("gold.features")
     shutil.rmtree(location)
     project.put(feature_rows(400))
     project.put(feature_rows(500))
