@@ -16,11 +16,16 @@ from tests.evidence.worlds import World, make_world
 from headrace import clock
 from headrace.catalog import Store
 from headrace.evidence import Keys, append, evidence_of, find, verify, verify_chain
+from headrace.evidence.envelope import seal
 from headrace.evidence.store import heads, statements
 from headrace.settings import Paths
 
 CHANGES: dict[str, tuple[str, str]] = {
     "removed": ("DELETE FROM headrace_evidence WHERE sequence = 3", "statement 3: it is not there"),
+    "several removed": (
+        "DELETE FROM headrace_evidence WHERE sequence IN (2, 3)",
+        "statement 2: it is not there, nor are the 1 after it",
+    ),
     "the first removed": (
         "DELETE FROM headrace_evidence WHERE sequence = 1",
         "statement 1: it is not there",
@@ -40,6 +45,15 @@ CHANGES: dict[str, tuple[str, str]] = {
         "UPDATE headrace_evidence SET envelope = (SELECT e.envelope FROM headrace_evidence AS e "
         "WHERE e.sequence = 5 - headrace_evidence.sequence) WHERE sequence IN (2, 3)",
         "statement 2: it is another than the one that was appended",
+    ),
+    "a second head": (
+        "INSERT INTO headrace_evidence_head SELECT 2, 0, digest, keyid, envelope "
+        "FROM headrace_evidence_head; DELETE FROM headrace_evidence WHERE sequence = 5",
+        "its end: statement 5, the last, is not there",
+    ),
+    "the head of another key": (
+        "UPDATE headrace_evidence_head SET keyid = 'none'",
+        "the head is not the one that was signed",
     ),
     "a kind changed": (
         "UPDATE headrace_evidence SET kind = 'overridden' WHERE sequence = 2",
@@ -80,7 +94,8 @@ def test_statements_are_numbered_and_name_the_one_before(chain: World) -> None:
 def test_what_was_done_to_the_chain_is_noticed(chain: World, what: str) -> None:
     statement, problem = CHANGES[what]
     with chain.store.begin() as connection:
-        connection.execute(text(statement))
+        for each in statement.split("; "):
+            connection.execute(text(each))
     found = verify_chain(chain.store, chain.public)
     assert not found.ok
     assert any(problem in str(each) for each in found.problems), found.problems
@@ -94,7 +109,10 @@ def test_the_last_statement_and_its_head_cannot_both_be_removed(chain: World) ->
     assert not verify_chain(chain.store, chain.public).ok
 
 
-@pytest.mark.parametrize("what", ["the last removed", "the head removed", "the head wound back"])
+@pytest.mark.parametrize(
+    "what",
+    ["the last removed", "the head removed", "the head wound back", "the head of another key"],
+)
 def test_a_break_is_not_healed_by_going_on(chain: World, what: str) -> None:
     with chain.store.begin() as connection:
         connection.execute(text(CHANGES[what][0]))
@@ -118,6 +136,15 @@ def test_a_statement_of_another_workspace_does_not_fit_in(
         connection.execute(statements.insert().values(**row))
     found = verify_chain(chain.store, chain.public)
     assert any("statement 6: it is signed by key" in str(each) for each in found.problems)
+
+
+def test_a_signed_value_that_is_no_statement_is_a_problem_and_no_crash(chain: World) -> None:
+    envelope = seal({"predicate": {}}, chain.keys.signer())
+    with chain.store.begin() as connection:
+        change = statements.update().where(statements.c.sequence == 2)
+        connection.execute(change.values(envelope=envelope.decode()))
+    found = verify_chain(chain.store, chain.public)
+    assert any("statement 2: it is no" in str(each) for each in found.problems), found.problems
 
 
 def test_references_to_what_is_gone_are_noticed(chain: World) -> None:

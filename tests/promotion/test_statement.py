@@ -59,7 +59,11 @@ def mine(built: ModelProject, tmp_path: Path) -> Iterator[ModelProject]:
         old.backup(new)
         drop_guards(new)
         moved = {"was": str(built.root), "now": str(root)}
-        for place in ("logged_models.artifact_location", "headrace_entries.location"):
+        for place in (
+            "logged_models.artifact_location",
+            "model_versions.storage_location",
+            "headrace_entries.location",
+        ):
             table, column = place.split(".")
             new.execute(f"UPDATE {table} SET {column} = replace({column}, :was, :now)", moved)
         new.commit()
@@ -272,6 +276,24 @@ def test_what_is_not_proven_is_neither_deployed_nor_scored(
     assert mine.workspace.catalog.find("gold.predictions") is None
     shown = ran(mine, "verify", "failure@production", monkeypatch=monkeypatch)
     assert shown.exit_code == 1
+
+
+def test_an_unmodified_mlflow_that_loads_the_model_breaks_nothing(mine: ModelProject) -> None:
+    """It writes into the directory that the model lies in."""
+    code = f"""
+        import sys, warnings
+        warnings.simplefilter("ignore")
+        sys.dont_write_bytecode = False
+        import mlflow
+        mlflow.set_tracking_uri("{mine.workspace.tracking_uri}")
+        mlflow.pyfunc.load_model("models:/failure@production")
+    """
+    done = mine.python(code, PYTHONDONTWRITEBYTECODE="")
+    assert done.returncode == 0, done.stderr
+    left = {path.name for path in directory(mine).rglob("*")}
+    assert {"registered_model_meta", "__pycache__"} <= left
+    version = resolve(mine.workspace, "failure@production")
+    assert deploy(mine.workspace, ENDPOINT, version).model_version == 2
 
 
 def test_a_version_by_its_number_is_not_protected(mine: ModelProject) -> None:

@@ -17,6 +17,7 @@ from headrace.endpoints import EndpointSpec, endpoint_status
 from headrace.endpoints.records import EndpointRecord, model_directory
 from headrace.evidence import Decision, EvidenceError, Keys, append, digests_of
 from headrace.evidence.errors import EvidenceMissingError
+from headrace.payloads.errors import ModelNotServableError
 from headrace.serving import running_plane
 from headrace.serving.live import Live, LiveEndpoint
 from headrace.serving.proof import Proof
@@ -178,7 +179,7 @@ def test_an_unprotected_alias_stays_so_without_the_database(protected: Served) -
     world.passes()
 
 
-def test_an_endpoint_that_is_gone_asks_for_nothing(protected: Served) -> None:
-    live = Live()
-    proof = Proof(protected.paths, live, lambda: None)
-    proof(deployment(), files_of(protected, "first"))
+def test_nothing_is_loaded_for_an_endpoint_that_is_gone(protected: Served) -> None:
+    proof = Proof(protected.paths, Live(), lambda: None)
+    with pytest.raises(ModelNotServableError, match="withdrawn"):
+        proof(deployment(), files_of(protected, "first"))

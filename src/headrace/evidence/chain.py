@@ -8,7 +8,7 @@ elsewhere tells that (``headrace verify FILE --chain``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, RowMapping, insert, select, text
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headrace.evidence.keys import Keys, PublicKey
 
 HEAD_TYPE: Final = "application/vnd.headrace.chain-head+json"
+_HEAD: Final = 1  # the one row of its table
 _LOCK: Final = 0x68656164  # any number that nobody else locks
 
 
@@ -120,7 +121,7 @@ def head_of(connection: Connection, public: Sequence[PublicKey]) -> Head:
         .order_by(statements.c.sequence.desc())
         .limit(1)
     ).one_or_none()
-    row = connection.execute(select(heads)).one_or_none()
+    row = connection.execute(select(heads).where(heads.c.id == _HEAD)).one_or_none()
     if row is None and newest is None:
         return Head(0, None, None)
     if row is None:
@@ -131,9 +132,12 @@ def head_of(connection: Connection, public: Sequence[PublicKey]) -> Head:
     try:
         signed = unseal(row.envelope.encode(), public, HEAD_TYPE).payload
     except EnvelopeError as error:
+        # Of a key that is not known here the name counts: another machine has it.
+        keyid = row.keyid if error.part == "signer" else None
+        head = Head(row.sequence, row.digest, keyid)
         return _later(head, newest, f"the signed head is not valid: {error.why}")
     if signed != wanted:
-        return _later(head, newest, "the head is not the one that was signed")
+        return _later(replace(head, keyid=None), newest, "the head is not the one that was signed")
     if newest is None or (newest.sequence, newest.digest) != (row.sequence, row.digest):
         return _later(head, newest, f"statement {row.sequence}, the last, is not there")
     return head
@@ -194,9 +198,9 @@ def _append(
 
 def _set_head(connection: Connection, last: Evidence, keyid: str, signer: Any) -> None:
     says = {"sequence": last.sequence, "digest": last.digest, "keyid": keyid}
-    row = {"id": 1, **says, "envelope": seal(says, signer, HEAD_TYPE).decode()}
+    row = {"id": _HEAD, **says, "envelope": seal(says, signer, HEAD_TYPE).decode()}
     if not insert_or_skip(connection, heads, row):
-        connection.execute(heads.update().values(**row))
+        connection.execute(heads.update().where(heads.c.id == _HEAD).values(**row))
 
 
 def _evidence(row: RowMapping) -> Evidence:

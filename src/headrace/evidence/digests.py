@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 _BYTECODE: Final = "__pycache__"
+#: MLflow leaves the name that a model was asked by beside it, also in the place that it has it in.
+_RECEIPT: Final = "registered_model_meta"
 
 _Stamp = tuple[int, int, int, int, int]
 _known: dict[str, tuple[_Stamp, str]] = {}
@@ -20,7 +22,8 @@ def digests_of(directory: Path) -> dict[str, str]:
 
     Kernel and all else that lies beside the model is included. What Python compiled from the
     model's code is not: any process that loads the model may write it, so it is removed before a
-    proven model is loaded (``remove_bytecode``). A file that has not changed since this process
+    proven model is loaded (``remove_bytecode``). Nor is the receipt that MLflow leaves in the
+    directory each time somebody asks it for the model by name. A file that has not changed since this process
     read it last, by size, times and inode, is not read again.
 
     Raises:
@@ -28,7 +31,9 @@ def digests_of(directory: Path) -> dict[str, str]:
         ValueError: a link leads out of the directory, or something is no file.
     """
     return {
-        path.relative_to(directory).as_posix(): _digest(path) for path in sorted(_files(directory))
+        path.relative_to(directory).as_posix(): _digest(path)
+        for path in sorted(_files(directory))
+        if path != directory / _RECEIPT
     }
 
 

@@ -105,9 +105,11 @@ class _Walk:
     def step(self, row: RowMapping) -> Iterator[Problem]:
         """Look at the next row."""
         number = row["sequence"]
-        for missing in range(self._sequence + 1, number):
-            yield Problem(missing, "it is not there")
         gap = number != self._sequence + 1
+        if gap:
+            more = number - self._sequence - 2
+            others = f", nor are the {more:,} after it" if more else ""
+            yield Problem(self._sequence + 1, f"it is not there{others}")
         previous, self._sequence, self._previous = self._previous, number, row["digest"]
         self.digests.add(row["digest"])
         try:
@@ -115,7 +117,15 @@ class _Walk:
         except EnvelopeError as error:
             yield Problem(number, str(error.why))
             return
-        says = opened.payload["predicate"]
+        try:
+            yield from self._told(row, opened, previous if not gap else None)
+        except (LookupError, TypeError, AttributeError) as error:
+            # Signed, and of another shape: by a key that somebody else has.
+            yield Problem(number, f"it is no statement: {type(error).__name__} {error}")
+
+    def _told(self, row: RowMapping, opened: Opened, previous: str | None) -> Iterator[Problem]:
+        """What a statement says of itself, against where it is."""
+        number, says = row["sequence"], opened.payload["predicate"]
         about = says.get("model") or {}
         if opened.digest != row["digest"]:
             yield Problem(number, "it is another than the one that was appended")
@@ -123,7 +133,8 @@ class _Walk:
         told = (says["sequence"], says["kind"], about.get("name"), about.get("version"))
         if columns != (*told, says.get("alias")):
             yield Problem(number, f"it is number {says['sequence']}, {says['kind']}, by itself")
-        if not gap and says["previous"] != previous:
+        first = number == 1
+        if (first or previous is not None) and says["previous"] != previous:
             yield Problem(number, "it does not name the one before it")
         if "chain_broken" in says:
             yield Problem(number, f"it was appended to a broken chain: {says['chain_broken']}")

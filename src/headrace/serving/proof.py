@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from headrace.evidence.guard import check, protected_alias
+from headrace.payloads.errors import ModelNotServableError
 
 if TYPE_CHECKING:
     from headrace.catalog import Store
@@ -37,10 +38,15 @@ class Proof:
         self._store = store
 
     def __call__(self, deployment: Deployment, path: Path) -> None:
-        """Raises EvidenceError: the version did not earn its alias, or has other files."""
+        """Let it pass.
+
+        Raises:
+            EvidenceError: the version did not earn its alias, or has other files.
+            ModelNotServableError: its endpoint was withdrawn, so nobody says what it must earn.
+        """
         endpoint = self._live.endpoints.get(deployment.endpoint)
         if endpoint is None:
-            return
+            raise ModelNotServableError(deployment.model, "its endpoint was withdrawn")
         try:
             self._check(endpoint.record.model, deployment, path, self._store())
         except SQLAlchemyError as error:
