@@ -54,6 +54,7 @@ def test_a_version_names_its_evidence(
         "headrace.lookback": "86400s",
         "headrace.code_digest": trained.digests.code,
         "headrace.environment_digest": trained.digests.environment,
+        "headrace.lock": "none",
         "headrace.spec_digest": trained.digests.spec,
         "headrace.holdout_digest": trained.holdout.digest,
         "headrace.holdout_rows": str(trained.holdout.rows),
