@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
+from tests.modelling import feature_rows
 from tests.parity.registered import Registered, registered, tamper_with_kernel
 from tests.parity.registered import forest as forest
 from tests.parity.registered import untouched as untouched
@@ -144,3 +146,59 @@ def test_the_gate_refuses_and_its_numbers_cannot_be_told_otherwise(untouched: Re
     )
     (contradiction,) = rule.check(gate, told)
     assert "the numbers say otherwise" in contradiction
+
+
+TYPED = """
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+
+
+class Typed(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        X = model_input
+        known = X["site"].map({{"north": 0.1, "south": 0.2}}).fillna(0.05).astype("float64")
+        return known + X["on"].astype("float64") * 0.3 + {moment} + X["heat"].fillna(9.0) * 1e-3
+
+
+def train(X, y):
+    return Typed()
+"""
+
+
+def typed_rows() -> pa.Table:
+    """Texts and numbers with nulls, truth values, times."""
+    rows = feature_rows(400)
+    site = ["north", "south", None, "elsewhere"] * 100
+    heat = [None if at % 7 == 0 else value for at, value in enumerate(rows["heat"].to_pylist())]
+    seen = pa.array([3_600_000_000 * (at % 24) for at in range(400)], pa.timestamp("us", "UTC"))
+    rows = rows.set_column(rows.column_names.index("heat"), "heat", pa.array(heat))
+    rows = rows.append_column("site", pa.array(site)).append_column("seen", seen)
+    return rows.append_column("on", pa.array([at % 3 == 0 for at in range(400)]))
+
+
+@pytest.mark.parametrize(
+    ("moment", "agreed"),
+    [
+        ("X['seen'].dt.hour / 100", True),
+        # The count of what a time is counted in: microseconds there, nanoseconds elsewhere.
+        ("X['seen'].astype('int64') / 1e15", False),
+    ],
+    ids=["as a time", "by its bits"],
+)
+def test_a_model_that_depends_on_how_a_type_is_held(
+    models: ModelProject, moment: str, agreed: bool
+) -> None:
+    models.put(typed_rows(), "gold.typed")
+    models.write("training/typed.py", TYPED.format(moment=moment))
+    made = registered(
+        models,
+        name="typed",
+        table="gold.typed",
+        features=["heat", "site", "seen", "on"],
+        train="training/typed.py:train",
+    )
+    found = parity_check.check(models.workspace, made.version)
+    assert found.batch.rows == 100
+    assert found.batch.agreed is agreed
+    assert (reasons(found) == ()) is agreed

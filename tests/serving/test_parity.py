@@ -24,7 +24,8 @@ from headrace.kernels import load_kernel
 from headrace.parity import record
 from headrace.parity.errors import EnvironmentDiffersError
 from headrace.parity.store import reports_of_deployment
-from headrace.payloads.signature import Signature
+from headrace.payloads.answer import Answers
+from headrace.payloads.signature import Field, Signature
 from headrace.serving.loading import _same_environment
 from headrace.serving.parity import check_live
 from headrace.serving.pool import ThreadPool
@@ -35,7 +36,10 @@ from .worlds import World, adder, colours, settle, ticked
 from .worlds import world as world
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from headrace.endpoints.records import Deployment
+    from headrace.payloads.inputs import Inputs
     from headrace.serving.scorer import Scorer
 
 
@@ -183,3 +187,40 @@ def test_a_built_environment_that_was_changed_serves_nothing(tmp_path: Path) -> 
     with pytest.raises(EnvironmentDiffersError, match=r"numpy==2.3.1 trained, 1.26.4 is installed"):
         _same_environment(green, lock, Environment(python, lock.digest))
     _same_environment(green, Lock("numpy==1.26.4\n"), Environment(python, ""))
+
+
+class Typed(Adder):
+    """score = hours of ``at`` + length of ``n``, 100 where it is on, and nothing for nulls."""
+
+    signature = Signature(
+        (
+            Field("at", "datetime"),
+            Field("n", "string"),
+            Field("on", "boolean"),
+            Field("a", "double"),
+        )
+    )
+
+    async def predict(
+        self, inputs: Inputs, params: Mapping[str, Any] | None, deadline: float
+    ) -> Answers:
+        """By columns, whose types are those of the signature."""
+        at, texts = inputs.columns["at"], inputs.columns["n"]
+        assert at.dtype == "datetime64[ns]"
+        hours = (at - at.astype("datetime64[D]")) / np.timedelta64(1, "h")
+        lengths = [0 if text is None else len(text) for text in texts]
+        score = np.nan_to_num(hours) + lengths + 100 * inputs.columns["on"]
+        return Answers.of(score + np.nan_to_num(inputs.columns["a"]), inputs.rows)
+
+
+def test_times_texts_and_nulls_arrive_as_they_are(tmp_path: Path) -> None:
+    moments = [3_600_000_000, None, 90_000_000_000]
+    columns = {
+        "at": pa.array(moments, pa.timestamp("us")),
+        "n": ["abc", "", None],
+        "on": [True, False, False],
+        "a": [0.25, None, 1e-9],
+    }
+    model = write_record(tmp_path, columns, [104.25, 0.0, 1.0 + 1e-9])
+    found = check_live(Typed(), model, "model", 1)
+    assert [each.agreed for each in found] == [True, True], [each.reason for each in found]
