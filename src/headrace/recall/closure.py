@@ -94,20 +94,37 @@ class Closure:
     # ---- beginning -------------------------------------------------------------------------
 
     def begin_at_files(
-        self, label: str, operations: Mapping[str, Iterable[int]], columns: Iterable[Column]
+        self,
+        label: str,
+        operations: Mapping[str, Iterable[int]],
+        columns: Iterable[Column],
+        unlisted: Mapping[str, Iterable[int]] | None = None,
     ) -> None:
-        """Begin at raw files: the operations that read them, and at which of their reads."""
+        """Begin at raw files.
+
+        Args:
+            label: what to call them.
+            operations: those that read them, and at which of their reads.
+            columns: the columns that are followed.
+            unlisted: those that can have read them: the path is recorded, its files are not.
+        """
         origin = RawFiles(label)
         self.marks[origin] = dict.fromkeys(columns, Certainty.CERTAIN)
-        known = self.records.operations(operations)
+        known = self.records.operations([*operations, *(unlisted or ())])
         for each, positions in operations.items():
-            for column in self.marks[origin]:
-                for position in positions:
-                    self._through(origin, known[each], position, column, Certainty.CERTAIN)
-            if not known[each].reads:
-                for write in known[each].writes:
-                    written = self.written(known[each], write)
-                    self._put(written, ROWS, Certainty.CERTAIN, Hop(origin, each))
+            self._first(origin, known[each], positions, Certainty.CERTAIN)
+        for each, positions in (unlisted or {}).items():
+            self._first(origin, known[each], positions, Certainty.POSSIBLE)
+
+    def _first(
+        self, origin: RawFiles, operation: Operation, positions: Iterable[int], sure: Certainty
+    ) -> None:
+        for column in self.marks[origin]:
+            for position in positions:
+                self._through(origin, operation, position, column, sure)
+        if not operation.reads:
+            for write in operation.writes:
+                self._put(self.written(operation, write), ROWS, sure, Hop(origin, operation.id))
 
     def begin_at_table(self, key: str, version: int, columns: Iterable[Column]) -> RowsOf:
         """Begin at a version of a table: of the newest of that name which had it."""

@@ -75,7 +75,9 @@ def walk(workspace: Workspace, origin: Origin) -> Closure:
     if origin.table is not None and origin.version is not None:
         closure.begin_at_table(_key(workspace, records, origin.table), origin.version, columns)
     else:
-        closure.begin_at_files(origin.label, first_reads(records, origin), columns)
+        closure.begin_at_files(
+            origin.label, first_reads(records, origin), columns, unlisted_reads(records, origin)
+        )
     closure.walk()
     return closure
 
@@ -107,6 +109,23 @@ def first_reads(records: Records, origin: Origin) -> dict[str, list[int]]:
         ]
         every = range(len(known[operation_id].reads))
         reads[operation_id] = covering or [position for position, _ in plain] or list(every)
+    return reads
+
+
+def unlisted_reads(records: Records, origin: Origin) -> dict[str, list[int]]:
+    """Operations that read a path where one of the files lies, without a list of the files."""
+    paths = [file.path for file in origin.files]
+    reads = {}
+    for operation_id, operation in records.operations(records.unlisted(paths)).items():
+        positions = [
+            position
+            for position, access in enumerate(operation.reads)
+            if access.kind == "path"
+            and access.version is None
+            and any(origins.covers(access.name, path) for path in paths)
+        ]
+        if positions:
+            reads[operation_id] = positions
     return reads
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import and_, or_, select
 from headrace import clock, lakehouse
 from headrace.catalog import InvalidNameError, TableName
 from headrace.catalog.tables import accesses, files, operation_files
+from headrace.engine.files import listing
 from headrace.errors import HeadraceError
 from headrace.recall.errors import (
     SeveralContentsError,
@@ -130,6 +131,9 @@ def parse(
         rows = _recorded(workspace, path)
         if rows:
             return _files(workspace, text, path, rows, wanted, sha256, copies)
+    for path in _places(workspace, text):
+        if Path(path).exists():
+            return _unread(workspace, text, path, wanted)
     name = _table_name(workspace, text)
     if name is not None:
         newest = _newest(workspace, name)
@@ -243,6 +247,19 @@ def _files(
     _check_columns(label, columns, _parquet_columns(found))
     listed = _listed(workspace, found, same)
     return Origin(text, label, tuple(found), None, None, columns, listed, others)
+
+
+def _unread(workspace: Workspace, text: str, path: str, columns: tuple[str, ...]) -> Origin:
+    """Files of which no operation is known to have read these bytes; one can have, all the same."""
+    found = [
+        OriginFile(str(each), each.stat().st_size, sha256, (), "unchanged")
+        for each in listing(path)
+        if (sha256 := digest(each)) is not None
+    ]
+    label = shown(workspace, path)
+    _check_columns(label, columns, _parquet_columns(found))
+    copies = _listed(workspace, found, _copies(workspace, found))
+    return Origin(text, label, tuple(found), None, None, columns, copies)
 
 
 def _one_content(

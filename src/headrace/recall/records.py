@@ -233,15 +233,33 @@ class Records:
         at = or_(files.c.path == path, _under(files.c.path, path))
         query = select(operation_files.c.operation_id).join(files).distinct()
         found = {row.operation_id: None for row in self._rows(query, at)}
-        over = [path, *(str(parent) for parent in Path(path).parents)]
-        covering = or_(accesses.c.name.in_(over), _under(accesses.c.name, path))
-        plain = and_(accesses.c.kind == "path", accesses.c.direction == "read")
+        return [*found, *self.unlisted([path])]
+
+    def unlisted(self, paths: Collection[str]) -> list[str]:
+        """Operations that read plain files one of which can lie at, below or above these paths.
+
+        Rows that a program collects are recorded with the path that was read, and without the
+        files there.
+        """
+        over = {str(each) for path in paths for each in (Path(path), *Path(path).parents)}
+        # Paths begin with a slash, names of tables do not.
+        plain = and_(
+            accesses.c.name >= "/",
+            accesses.c.name < "0",
+            accesses.c.direction == "read",
+            accesses.c.kind == "path",
+            accesses.c.version.is_(None),
+        )
         listed = select(operation_files.c.operation_id).where(
             operation_files.c.operation_id == accesses.c.operation_id
         )
-        unlisted = and_(plain, accesses.c.version.is_(None), covering, ~listed.exists())
-        query = select(accesses.c.operation_id)
-        return [*found, *(row.operation_id for row in self._rows(query, unlisted))]
+        query = select(accesses.c.operation_id, accesses.c.name)
+        stems = tuple(path.rstrip("/") + "/" for path in paths)
+        return [
+            row.operation_id
+            for row in self._rows(query, plain, ~listed.exists())
+            if row.name in over or row.name.startswith(stems) or set("*?[{") & set(row.name)
+        ]
 
     def overwrites(self, path: str) -> list[Operation]:
         """Operations that wrote all plain files of a path anew."""
