@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,3 +226,27 @@ def test_times_texts_and_nulls_arrive_as_they_are(tmp_path: Path) -> None:
     model = write_record(tmp_path, columns, [104.25, 0.0, 1.0 + 1e-9])
     found = check_live(Typed(), model, "model", 1)
     assert [each.agreed for each in found] == [True, True], [each.reason for each in found]
+
+
+IMPORTED = """
+import sys
+from pathlib import Path
+
+from headrace.kernels import load_kernel
+from headrace.payloads.signature import Signature
+from headrace.serving.parity import check_live
+from headrace.serving.pool import ThreadPool
+from headrace.serving.scorer import KernelScorer
+
+model = Path(sys.argv[1])
+scorer = KernelScorer(load_kernel(model), Signature.of_model(model, "m"), b"", ThreadPool(1, 1, 30))
+assert all(each.agreed for each in check_live(scorer, model, "m", 1))
+print(sorted({"pandas", "mlflow", "pyspark", "sklearn"} & set(sys.modules)))
+"""
+
+
+def test_it_needs_neither_pandas_nor_mlflow(copied: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, str(copied)], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]", done.stderr

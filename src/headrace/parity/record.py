@@ -129,7 +129,8 @@ def _table(home: Path, name: str, digest: str | None) -> pa.Table:
         raise RecordDamagedError(home, f"{name} is gone") from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise RecordDamagedError(home, f"{name} is not the file that the training wrote")
-    return pq.read_table(pa.BufferReader(content))
+    # Not read_table, which imports pandas.
+    return pq.ParquetFile(pa.BufferReader(content)).read()
 
 
 def _doubles(table: pa.Table, name: str) -> NDArray[np.float64]:
