@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from headrace.catalog.operation import ColumnFlow
 from headrace.catalog.store import insert_or_skip
-from headrace.catalog.tables import column_flows, flow_sets
+from headrace.catalog.tables import flow_sets
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from headrace.catalog.operation import How
+
+#: A flow as it is stored: written column, position of the read, its column, how.
+Row = tuple["str | None", int, "str | None", "How"]
 
 _AT_A_TIME = 500  # below the number of bound values that any SQLite accepts
 
@@ -24,44 +29,28 @@ def keep(connection: Connection, flows: Sequence[ColumnFlow]) -> int | None:
     if not flows:
         return None
     rows = [(each.column, each.source, each.source_column, each.how) for each in flows]
-    digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
     find = select(flow_sets.c.id).where(flow_sets.c.digest == digest)
     known = connection.scalar(find)
-    if known is not None:
-        return int(known)
-    new = insert_or_skip(connection, flow_sets, {"digest": digest})
-    made = int(connection.execute(find).scalar_one())
-    if new:
-        connection.execute(
-            insert(column_flows),
-            [
-                {
-                    "flow_set": made,
-                    "position": position,
-                    "column": column,
-                    "source": source,
-                    "source_column": source_column,
-                    "how": how,
-                }
-                for position, (column, source, source_column, how) in enumerate(rows)
-            ],
-        )
-    return made
+    if known is None:
+        insert_or_skip(connection, flow_sets, {"digest": digest, "flows": text})
+        known = connection.execute(find).scalar_one()
+    return int(known)
 
 
 def of_sets(
     connection: Connection, ids: Iterable[int | None]
 ) -> dict[int | None, tuple[ColumnFlow, ...]]:
     """The flows of each set; those of one set are one object, however many operations have it."""
+    return {each: tuple(ColumnFlow(*row) for row in found) for each, found in rows(connection, ids)}
+
+
+def rows(connection: Connection, ids: Iterable[int | None]) -> Iterator[tuple[int, list[Row]]]:
+    """The flows of each set, as they are stored."""
     wanted = sorted({each for each in ids if each is not None})
-    found: dict[int | None, list[ColumnFlow]] = {}
     for start in range(0, len(wanted), _AT_A_TIME):
-        query = (
-            select(column_flows)
-            .where(column_flows.c.flow_set.in_(wanted[start : start + _AT_A_TIME]))
-            .order_by(column_flows.c.flow_set, column_flows.c.position)
-        )
+        some = wanted[start : start + _AT_A_TIME]
+        query = select(flow_sets.c.id, flow_sets.c.flows).where(flow_sets.c.id.in_(some))
         for row in connection.execute(query):
-            flow = ColumnFlow(row.column, row.source, row.source_column, row.how)
-            found.setdefault(row.flow_set, []).append(flow)
-    return {each: tuple(flows) for each, flows in found.items()}
+            yield row.id, json.loads(row.flows)

@@ -39,7 +39,7 @@ class Lineage:
 
     def record(self, operation: Operation) -> None:
         """Record one operation, in one transaction. Recording the same id again does nothing."""
-        row = {
+        row: dict[str, object] = {
             "id": operation.id,
             "kind": operation.kind,
             "subject": operation.subject,
@@ -141,7 +141,7 @@ class Lineage:
             replaced = connection.scalar(
                 select(func.max(accesses.c.version))
                 .select_from(joined)
-                .where(wrote, operations.c.mode == "overwrite")
+                .where(wrote, accesses.c.replaces)
             )
         if replaced is not None:
             wrote = and_(wrote, accesses.c.version >= replaced)

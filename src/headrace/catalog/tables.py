@@ -39,18 +39,8 @@ flow_sets = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     # Of the flows: each refresh of a table by the same query has the same ones.
     Column("digest", String(64), nullable=False, unique=True),
-)
-
-column_flows = Table(
-    "headrace_column_flows",
-    metadata,
-    Column("flow_set", ForeignKey(flow_sets.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("column", Text),
-    # Position among the operation's reads.
-    Column("source", Integer, nullable=False),
-    Column("source_column", Text),
-    Column("how", String(8), nullable=False),
+    # A list of column, position of the read, its column, and how.
+    Column("flows", Text, nullable=False),
 )
 
 operations = Table(

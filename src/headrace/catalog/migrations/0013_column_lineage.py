@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -13,25 +24,30 @@ if TYPE_CHECKING:
 def upgrade(connection: Connection) -> None:
     """Create the tables; mark the writes that are recorded already."""
     metadata = MetaData()
-    flow_sets = Table(
+    Table(
         "headrace_flow_sets",
         metadata,
         Column("id", Integer, primary_key=True, autoincrement=True),
         Column("digest", String(64), nullable=False, unique=True),
-    )
-    Table(
-        "headrace_column_flows",
-        metadata,
-        Column("flow_set", ForeignKey(flow_sets.c.id, ondelete="CASCADE"), primary_key=True),
-        Column("position", Integer, primary_key=True),
-        Column("column", Text),
-        Column("source", Integer, nullable=False),
-        Column("source_column", Text),
-        Column("how", String(8), nullable=False),
+        Column("flows", Text, nullable=False),
     )
     metadata.create_all(connection)
     for statement in _STATEMENTS:
         connection.execute(text(statement))
+    accesses = Table(
+        "headrace_accesses",
+        MetaData(),
+        Column("name", Text),
+        Column("version", BigInteger),
+        Column("replaces", Boolean),
+    )
+    Index(
+        "ix_headrace_accesses_replaces",
+        accesses.c.name,
+        accesses.c.version,
+        sqlite_where=accesses.c.replaces,
+        postgresql_where=accesses.c.replaces,
+    ).create(connection)
 
 
 _STATEMENTS = (
@@ -40,6 +56,4 @@ _STATEMENTS = (
     "ALTER TABLE headrace_accesses ADD COLUMN replaces BOOLEAN",
     "UPDATE headrace_accesses SET replaces = operation_id IN"
     " (SELECT id FROM headrace_operations WHERE mode = 'overwrite') WHERE direction = 'write'",
-    "CREATE INDEX ix_headrace_accesses_replaces ON headrace_accesses (name, version)"
-    " WHERE replaces",
 )
