@@ -56,3 +56,43 @@ def test_rows_are_scored_by_workers_that_lack_this_package(
     scored.write_input(changed)
     assert run() == "scored 2 9 merge"
     assert not scoring_freshness(scored.workspace, scored.spec).stale
+
+
+GIVEN = """
+import os
+from pathlib import Path
+
+import pyarrow as pa
+
+from headrace.registry import resolve
+from headrace.scoring.sample import score_rows
+from headrace.workspace import open_workspace
+
+workspace = open_workspace(Path(os.environ["HEADRACE_PROJECT"]))
+rows = pa.table({"a": [3.0, 1.0, 2.0], "b": [0.5, None, 0.25]})
+print(score_rows(workspace, resolve(workspace, os.environ["MODEL"]), rows).answers.to_pydict())
+workspace.close()
+"""
+
+
+def test_given_rows_keep_their_order(scored: Scored, engine_address: str, tmp_path: Path) -> None:
+    script = tmp_path / "given.py"
+    script.write_text(GIVEN)
+    said = []
+    for engine in (engine_address, "sail"):
+        root = scored.workspace.paths.root
+        wanted = {"HEADRACE_PROJECT": str(root), "HEADRACE_ENGINE": engine, "MODEL": scored.model}
+        environment = os.environ | wanted
+        environment.pop("SPARK_REMOTE", None)
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            env=environment,
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.splitlines()[-1])
+    assert said[0] == said[1]
+    assert said[0].startswith("{'score': [")

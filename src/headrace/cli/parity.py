@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from headrace.parity.environment import EnvironmentReport
     from headrace.parity.features import FeatureParity
     from headrace.parity.version import VersionParity
     from headrace.workspace import Workspace
+
+
+_STATE: Final = {True: "ok", False: "failed", None: "warning"}
 
 
 class ParityTargetError(HeadraceError):
@@ -141,11 +145,18 @@ def _show_version(found: VersionParity) -> None:
         ],
         right="rows,differ,largest",
     )  # fmt: skip
-    environment = found.environment
-    if environment is None:
+    if found.environment is not None:
+        _show_environment(found.environment)
+
+
+def _show_environment(found: EnvironmentReport) -> None:
+    from headrace.cli.output import table
+
+    if not found.differences:
+        click.echo(f"The environment that serves ({found.serves}) is the one that trained.")
         return
     table(
-        f"The environment that serves ({environment.serves}, Python {environment.python})",
+        f"The environment that serves ({found.serves}, Python {found.python})",
         ["", "trained", "serves", "what is known", "source"],
         [
             (
@@ -155,14 +166,9 @@ def _show_version(found: VersionParity) -> None:
                 each.known or "",
                 each.source or "",
             )
-            for each in environment.differences
+            for each in found.differences
         ],
-    ) if environment.differences else click.echo(
-        f"The environment that serves ({environment.serves}) is the one that trained."
     )
-
-
-_STATE = {True: "ok", False: "failed", None: "warning"}
 
 
 def _short(by: str | None) -> str:
