@@ -54,7 +54,6 @@ def test_a_version_names_its_evidence(
         "headrace.lookback": "86400s",
         "headrace.code_digest": trained.digests.code,
         "headrace.environment_digest": trained.digests.environment,
-        "headrace.lock": trained.lock,
         "headrace.lock": "none",
         "headrace.spec_digest": trained.digests.spec,
         "headrace.holdout_digest": trained.holdout.digest,
