@@ -202,7 +202,9 @@ class Runner:
     def _files(self, table: str, query: str, statement: Statement) -> None:
         out = str(self._workspace.paths.root / "out" / table)
         self._frame(query, statement).write.mode("overwrite").parquet(out)
-        self._spark.read.schema(_SCHEMA).parquet(out).write.mode("append").saveAsTable(table)
+        if list(Path(out).glob("*.parquet")):  # the engine writes no file without rows
+            frame = self._spark.read.schema(_SCHEMA).parquet(out)
+            frame.write.mode("append").saveAsTable(table)
 
     def _again(self, table: str, query: str, statement: Statement) -> None:
         kept = self._frame(query, statement).toArrow()

@@ -108,10 +108,12 @@ def show_models(models: Sequence[ModelStatus]) -> None:
 
 
 def show_notices(notices: Sequence[Notice]) -> None:
-    """Overrides in red, then what waits for whom."""
+    """Overrides and recalls in red, then what waits for whom."""
     for notice in notices:
         if notice.kind == "override":
             click.secho(f"OVERRIDDEN: {notice.text}", fg="red", bold=True)
+        elif notice.kind == "recalled":
+            click.secho(f"RECALLED: {notice.text}", fg="red", bold=True)
         else:
             click.secho(f"Waiting: {notice.text}", fg="yellow")
 

@@ -1,17 +1,21 @@
-"""What must be seen wherever a project is looked at: overrides, and versions that wait."""
+"""What must be seen wherever a project is looked at: overrides, recalls, versions that wait."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from headrace.catalog import guards
 from headrace.promotion.records import last_decision
 from headrace.promotion.waiting import waiting
+from headrace.registry import champion
 
 if TYPE_CHECKING:
     from headrace.project.config import Project
     from headrace.workspace import Workspace
+
+#: The tag of a version whose training data was recalled; its value is the id of the recall.
+RECALLED: Final = "headrace.recalled"
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,13 @@ class Notice:
     """One thing.
 
     Attributes:
-        kind: ``override``, or ``waiting`` for approvals.
+        kind: ``override``, ``recalled`` for a version in production that learned from recalled
+            data, or ``waiting`` for approvals.
         model: which model it is about.
         text: a sentence.
     """
 
-    kind: Literal["override", "waiting"]
+    kind: Literal["override", "recalled", "waiting"]
     model: str
     text: str
 
@@ -38,6 +43,12 @@ def notices(workspace: Workspace, project: Project) -> list[Notice]:
     found = [
         Notice("override", each.model, each.sentence) for each in guards.overrides(workspace.store)
     ]
+    for name in project.models:
+        live = champion(workspace, name)
+        recall = None if live is None else live.tags.get(RECALLED)
+        if recall is not None:
+            text = f"{live} is in production and learned from data that {recall} took out"
+            found.append(Notice("recalled", name, f"{text}: headrace recall --list"))
     for name, model in project.models.items():
         decided = last_decision(workspace, name)
         if decided is None or decided.state != "waiting":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, select
 
 from headrace.pins import pinned
+from headrace.project.notices import RECALLED
 from headrace.promotion.store import verdicts
 from headrace.recall.found import ReachedHoldout, ReachedModel
 from headrace.recall.marks import Certainty
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from headrace.recall.find import Reach
     from headrace.recall.found import How
     from headrace.workspace import Workspace
-
-#: The tag of a version whose training data was recalled; its value is the id of the recall.
-RECALLED: Final = "headrace.recalled"
 
 
 def models(workspace: Workspace, closure: Closure, reach: Reach) -> list[ReachedModel]:

@@ -25,6 +25,7 @@ from headrace.recall.errors import (
     UnknownOriginError,
     UnknownVersionError,
 )
+from headrace.recall.store import quarantined
 
 if TYPE_CHECKING:
     from headrace.workspace import Workspace
@@ -71,6 +72,7 @@ class Origin:
         columns: in lower case; empty for all that there is.
         copies: what else holds the same bytes; not followed unless they are among ``files``.
         others: other contents that the path was read with, as checksums.
+        quarantined: id of the recall that keeps one of the files.
     """
 
     text: str
@@ -81,6 +83,7 @@ class Origin:
     columns: tuple[str, ...] = ()
     copies: tuple[Copy, ...] = ()
     others: tuple[str, ...] = ()
+    quarantined: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The origin as plain values."""
@@ -96,6 +99,7 @@ class Origin:
             ],
             "copies": [vars(copy) for copy in self.copies],
             "other_contents": list(self.others),
+            "quarantined": self.quarantined,
         }
 
 
@@ -233,7 +237,7 @@ def _files(
     label = shown(workspace, path)
     others: tuple[str, ...] = ()
     if rows[0].path == path:
-        rows, others = _one_content(label, rows, sha256)
+        rows, others = _one_content(workspace, label, rows, sha256)
     elif sha256 is not None:
         known = list(dict.fromkeys(row.sha256 for row in rows))
         rows = [row for row in rows if row.sha256.startswith(sha256.lower())]
@@ -246,7 +250,9 @@ def _files(
         same = []
     _check_columns(label, columns, _parquet_columns(found))
     listed = _listed(workspace, found, same)
-    return Origin(text, label, tuple(found), None, None, columns, listed, others)
+    kept = quarantined(workspace.store, [each.path for each in found if each.state == "gone"])
+    recall = kept[0] if kept else None
+    return Origin(text, label, tuple(found), None, None, columns, listed, others, recall)
 
 
 def _unread(workspace: Workspace, text: str, path: str, columns: tuple[str, ...]) -> Origin:
@@ -263,7 +269,7 @@ def _unread(workspace: Workspace, text: str, path: str, columns: tuple[str, ...]
 
 
 def _one_content(
-    label: str, rows: Sequence[Any], sha256: str | None
+    workspace: Workspace, label: str, rows: Sequence[Any], sha256: str | None
 ) -> tuple[list[Any], tuple[str, ...]]:
     """The rows of the contents that are meant, and the checksums of the others."""
     known = list(dict.fromkeys(row.sha256 for row in rows))
@@ -274,7 +280,8 @@ def _one_content(
     elif len(known) == 1:
         chosen = known
     else:
-        now = digest(Path(rows[0].path))
+        kept = quarantined(workspace.store, [rows[0].path])
+        now = digest(Path(rows[0].path)) or (kept[1] if kept else None)
         if now not in known:
             why = "is gone" if now is None else f"is {now[:12]} now"
             when = [
@@ -283,8 +290,8 @@ def _one_content(
             ]
             raise SeveralContentsError(label, why, when)
         chosen = [now]
-    kept = [row for row in rows if row.sha256 == chosen[0]]
-    return kept, tuple(each for each in known if each != chosen[0])
+    meant = [row for row in rows if row.sha256 == chosen[0]]
+    return meant, tuple(each for each in known if each != chosen[0])
 
 
 def _grouped(rows: Iterable[Any]) -> list[OriginFile]:

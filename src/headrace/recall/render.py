@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace import clock
@@ -18,22 +18,26 @@ if TYPE_CHECKING:
         ReachedPredictions,
         ReachedTable,
         Recall,
-        Step,
     )
 
 _WORST: Final = "bold red"
 _BAD: Final = "yellow"
 _PAST: Final = "dim"
+_WIDE: Final = 110  # columns of a terminal that all columns of a table fit into
+_FIRST_TO_GO: Final = ("scorings", "last", "first", "until", "pins")
 _SHOWN: Final = 12  # rows of a section, unless all are asked for
 
 
-def print_recall(recall: Recall, console: Console, *, every: bool = False) -> None:
+def print_recall(
+    recall: Recall, console: Console, *, every: bool = False, brief: bool = False
+) -> None:
     """Print the summary, then what was reached, layer by layer, the worst first.
 
     Args:
         recall: what to print.
         console: where to.
         every: each row of each layer, and how the data came there.
+        brief: the summary alone.
     """
     from rich.text import Text
 
@@ -41,10 +45,13 @@ def print_recall(recall: Recall, console: Console, *, every: bool = False) -> No
     for line, style in summary(recall):
         console.print(Text("  " + line, style=style))
     console.print()
+    if brief:
+        return
+    narrow = console.width < _WIDE
     for title, columns, rows in _layers(recall):
         shown = rows if every else rows[:_SHOWN]
         if rows:
-            console.print(_table(title, columns, shown))
+            console.print(_table(title, columns, shown, _FIRST_TO_GO if narrow else ()))
         if len(shown) < len(rows):
             left = len(rows) - len(shown)
             console.print(Text(f"and {left:,} more: --all shows them\n", style=_PAST))
@@ -56,13 +63,12 @@ def summary(recall: Recall) -> Iterator[tuple[str, str]]:
     """Lines that say at a glance what was reached, each with its style; the worst first."""
     if recall.is_empty:
         yield "reached nothing: no recorded operation passed it on.", "green"
-    serving, answering = recall.serving, sum(each.share for each in recall.serving)
+    serving = recall.serving
     for endpoint in dict.fromkeys(each.endpoint for each in serving):
         mine = [each for each in serving if each.endpoint == endpoint]
         models = ", ".join(dict.fromkeys(each.model for each in mine))
         share = sum(each.share for each in mine)
         yield f"endpoint {endpoint} answers with {models} now ({share} % of its traffic)", _WORST
-    del answering
     rows = recall.answers
     if rows:
         times = _between(
@@ -113,9 +119,11 @@ def _notes(recall: Recall) -> Iterator[tuple[str, str]]:
     for copy in recall.origin.copies:
         read = _count(copy.operations, "operation")
         yield f"the same bytes were read as {copy.path} by {read}: --copies follows them", _BAD
-    for file in recall.origin.files:
-        if file.state != "unchanged" and len(recall.origin.files) == 1:
-            yield f"the file {'is gone' if file.state == 'gone' else 'has other bytes'} now", _PAST
+    if recall.origin.quarantined:
+        yield f"in quarantine since {recall.origin.quarantined}", _PAST
+    elif len(recall.origin.files) == 1 and recall.origin.files[0].state != "unchanged":
+        gone = recall.origin.files[0].state == "gone"
+        yield f"the file {'is gone' if gone else 'has other bytes'} now", _PAST
     if recall.origin.others:
         listed = ", ".join(each[:12] for each in recall.origin.others)
         yield f"the path was also read with other bytes: --sha256 {listed}", _PAST
@@ -185,7 +193,7 @@ def _model(each: ReachedModel) -> Sequence[Any]:
         (", ".join(f"@{alias}" for alias in each.aliases), _WORST),
         each.relation,
         ", ".join(short(pin) for pin in each.pinned),
-        each.recalled or "",
+        (each.recalled or "")[:19],
         _sure(each.certainty),
     )
 
@@ -209,7 +217,9 @@ def _sure(certainty: str) -> tuple[str, str]:
     return certainty, "" if certainty == "certain" else "magenta"
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RenderableType:
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], without: Collection[str]
+) -> RenderableType:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -222,7 +232,11 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
         for row in rows
     ]
     # A column that says nothing in any row is left out.
-    kept = [i for i in range(len(columns)) if any(row[i].plain for row in cells)]
+    kept = [
+        index
+        for index, name in enumerate(columns)
+        if name not in without and any(row[index].plain for row in cells)
+    ]
     for index in kept:
         right = columns[index] in ("rows", "scorings", "answered", "traffic")
         drawn.add_column(
@@ -237,21 +251,23 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
 
 
 def _ways(recall: Recall, console: Console) -> None:
-    """How the data came to each thing, by the fewest operations."""
+    """How the data came to each thing, by the fewest operations: a tree from the origin."""
     from rich.text import Text
+    from rich.tree import Tree
 
-    console.print(Text("How it came there", style="bold"))
-    things: list[tuple[str, tuple[Step, ...]]] = [
-        *((each.label, each.how) for each in recall.models),
-        *((short(each.name), each.how) for each in recall.tables),
-    ]
-    for label, how in things:
-        if how:
-            console.print(Text(f"  {label}", style="bold"))
+    tree = Tree(Text(recall.origin.label, style="bold"), guide_style=_PAST)
+    branches: dict[tuple[str, ...], Tree] = {(): tree}
+    ways = [*(each.how for each in recall.tables), *(each.how for each in recall.models)]
+    for how in sorted(ways, key=len):
+        path: tuple[str, ...] = ()
         for step in how:
-            place = f"  {step.source}" if step.source else ""
-            line = f"    {_when(step.at):<19} {step.what} -> {short(step.to)}"
-            console.print(Text.assemble(line, (place, _PAST)), soft_wrap=True)
+            above, path = path, (*path, f"{step.operation} {step.to}")
+            if path not in branches:
+                told = "  ".join(filter(None, (step.what, _when(step.at), step.source)))
+                words = Text.assemble(short(step.to), ("  " + told, _PAST))
+                branches[path] = branches[above].add(words)
+    console.print(Text("How it came there", style="bold"))
+    console.print(tree, soft_wrap=True)
     console.print()
 
 
@@ -262,7 +278,7 @@ def _between(firsts: Sequence[datetime | None], lasts: Sequence[datetime | None]
 
 
 def _when(moment: datetime | None) -> str:
-    return "" if moment is None else clock.iso(moment)[:19].replace("T", " ")
+    return "" if moment is None else clock.iso(moment)[:16].replace("T", " ")
 
 
 def _count(number: int, thing: str) -> str:

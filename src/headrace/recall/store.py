@@ -219,6 +219,29 @@ def get(store: Store, recall: str) -> RecallRecord | None:
         return None if known is None else _read(connection, recall)
 
 
+def known(store: Store, recall: str) -> RecallRecord:
+    """The recall of that id, which is there."""
+    with store.reading() as connection:
+        return _read(connection, recall)
+
+
+def quarantined(store: Store, paths: Sequence[str]) -> tuple[str, str] | None:
+    """Recall and checksum of the newest file that was moved, or is being, from one of the paths."""
+    query = (
+        select(recalls.c.id, recall_files.c.sha256)
+        .join(recalls, recalls.c.id == recall_files.c.recall)
+        .where(
+            recall_files.c.path.in_(paths[:500]),
+            recall_files.c.state.in_(("waiting", "quarantined")),
+        )
+        .order_by(recalls.c.started_at.desc())
+        .limit(1)
+    )
+    with store.reading() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else (row.id, row.sha256)
+
+
 def every(store: Store) -> list[RecallRecord]:
     """All recalls that were applied, newest first."""
     query = select(recalls.c.id).order_by(recalls.c.started_at.desc(), recalls.c.id.desc())
