@@ -75,6 +75,17 @@ def test_the_registered_model_on_this_machine_counts_too() -> None:
     assert list(compare.of_registered(compare.answers(then, then))) == []
 
 
+def test_registered_files_that_the_training_does_not_make_are_different() -> None:
+    then, swapped = frame(0.5, labels=[True]), frame(0.9, labels=[True])
+    found = finding(then, swapped, then.copy())
+    assert found.state == "different"
+    assert "the registered files are others" in found.text
+
+
+def test_labels_on_one_side_only_are_different() -> None:
+    assert finding(frame(0.5), frame(0.5), frame(0.5, labels=[True])).state == "different"
+
+
 def test_another_number_of_rows_is_different() -> None:
     assert finding(frame(0.5), frame(0.5), frame(0.5, 0.5)).state == "different"
 
@@ -86,6 +97,13 @@ def test_metrics_are_compared_by_name() -> None:
     assert found.state == "different"
     assert "f1 0.5 then, 0.6 now" in found.text
     assert "brier on one side only; recall on one side only" in found.text
+
+
+def test_a_metric_that_is_no_number_equals_only_itself() -> None:
+    nan = float("nan")
+    assert compare.of_metrics({"holdout_f1": nan}, {"f1": nan}).state == "same"
+    assert compare.of_metrics({"holdout_f1": 0.5}, {"f1": nan}).state == "different"
+    assert compare.of_metrics({"holdout_f1": nan}, {"f1": 0.5}).state == "different"
 
 
 def test_circumstances_that_differ_are_notes() -> None:

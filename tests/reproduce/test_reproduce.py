@@ -207,7 +207,7 @@ def test_a_training_that_does_not_end_is_ended(make_version: Make, project: Mode
     go.unlink()
     found = reproduce(project.workspace, version, seconds=0.5)
     assert found.verdict == "impossible"
-    assert "ended after 0 s" in text(found, "training")
+    assert "ended after 0.5 s" in text(found, "training")
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +233,19 @@ def test_code_that_was_changed_or_lost_is_not_run(
         assert "code/training.zip of its run is gone" in text(found, "code")
     finally:
         archive.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", ["circumstances.json", "holdout/predictions.parquet"])
+def test_a_damaged_record_is_named(name: str, plain: ModelVersion, project: ModelProject) -> None:
+    path = artifacts(project, plain) / name
+    before = path.read_bytes()
+    path.write_bytes(before[:-9])
+    try:
+        found = reproduce(project.workspace, plain)
+    finally:
+        path.write_bytes(before)
+    assert (found.verdict, state(found, "record")) == ("impossible", "missing")
+    assert f"{path.name} of its run is damaged" in text(found, "record")
 
 
 def test_rows_that_are_lost_are_named(plain: ModelVersion, project: ModelProject) -> None:

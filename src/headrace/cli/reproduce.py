@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Directory of wheels to build the environment from.",
 )
-@click.option("--timeout", type=float, help="Seconds that the training may take.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that the training may take.",
+)
 @json_option
 @debug_option
 @click.pass_context

@@ -172,7 +172,7 @@ def _run(
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            _failed(recorded, "It takes too long.", None, f"it was ended after {seconds:.0f} s")
+            _failed(recorded, "It takes too long.", None, f"it was ended after {seconds:g} s")
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,9 @@ def answers(then: pd.DataFrame, now: pd.DataFrame) -> Answers | None:
     old, new = _scores(then), _scores(now)
     apart = distances(old, new)
     labels = 0
-    if "label" in then and "label" in now:
+    if ("label" in then) != ("label" in now):
+        labels = len(then)
+    elif "label" in then:
         labels = int((then["label"].to_numpy() != now["label"].to_numpy()).sum())
     # By their bits, so that a NaN equals itself and 0.0 is not -0.0.
     differing = int((old.view("int64") != new.view("int64")).sum())
@@ -57,7 +60,7 @@ def answers(then: pd.DataFrame, now: pd.DataFrame) -> Answers | None:
 
 
 def of_predictions(recorded: Answers | None, here: Answers | None, tolerance: float) -> Finding:
-    """What the predictions on the hold-out say.
+    """What the predictions on the hold-out say: those of the registered model decide.
 
     Args:
         recorded: those of the training then, against the model that was trained now.
@@ -67,16 +70,17 @@ def of_predictions(recorded: Answers | None, here: Answers | None, tolerance: fl
     name = "predictions"
     if recorded is None or here is None:
         return Finding(name, "different", "there is another number of rows to predict")
-    if recorded.same:
-        return Finding(name, "same", f"{recorded.rows:,} on the hold-out agree to the last bit")
     if here.same:
-        text = f"{here.rows:,} on the hold-out agree to the last bit with the registered model's"
-        return Finding(name, "same", f"{text} on this machine")
-    best = min(recorded, here, key=lambda each: (each.labels, each.largest))
-    text = f"{best.differing:,} of {best.rows:,} scores differ, the most by {best.largest:.3g}"
-    if best.labels:
-        text += f"; {best.labels:,} label{'s differ' if best.labels > 1 else ' differs'}"
-    close = best.largest <= tolerance and not best.labels
+        text = f"{here.rows:,} on the hold-out agree to the last bit"
+        if not recorded.same:
+            text += " with the registered model's on this machine"
+        return Finding(name, "same", text)
+    text = f"{here.differing:,} of {here.rows:,} scores differ, the most by {here.largest:.3g}"
+    if here.labels:
+        text += f"; {here.labels:,} label{'s differ' if here.labels > 1 else ' differs'}"
+    if recorded.same:
+        text += "; the training recorded what it gives now, so the registered files are others"
+    close = here.largest <= tolerance and not here.labels
     return Finding(name, "close" if close else "different", text)
 
 
@@ -99,12 +103,15 @@ def of_metrics(then: Mapping[str, float], now: Mapping[str, float]) -> Finding:
         if name.startswith("holdout_")
     }
     apart = {
-        name: abs(now[name] - value) / max(1.0, abs(value))
+        name: 0.0
+        if math.isnan(value) and math.isnan(now[name])
+        # A NaN on one side only is no distance, and not within any.
+        else abs(now[name] - value) / max(1.0, abs(value))
         for name, value in old.items()
         if name in now
     }
     lost = sorted(set(old) ^ set(now))
-    differ = [name for name, distance in apart.items() if distance > _METRIC]
+    differ = [name for name, distance in apart.items() if not distance <= _METRIC]
     if lost or differ:
         shown = [f"{name} {old[name]:.6g} then, {now[name]:.6g} now" for name in differ]
         shown += [f"{name} on one side only" for name in lost]

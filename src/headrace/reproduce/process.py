@@ -37,6 +37,8 @@ MODULE = "headrace_training_source"
 PR_SET_PDEATHSIG = 1
 #: What MLflow writes about a model, beside the model itself.
 ABOUT = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt")
+#: What any model of the version is loaded with. All else in its directory is the model itself.
+ALONG = (*ABOUT, "headrace.json", "code")
 FAILED = 3
 
 
@@ -116,12 +118,17 @@ def saved(home: Path, job: dict[str, Any], model: Any) -> None:
     flavors = model_file(registered)["flavors"]
     alone = home / "alone"
     save(model, flavors, alone)
-    shutil.copytree(registered, again, ignore=shutil.ignore_patterns("kernel", "parity"))
+    again.mkdir()
+    for place in ALONG:
+        if (registered / place).is_dir():
+            shutil.copytree(registered / place, again / place)
+        elif (registered / place).exists():
+            shutil.copyfile(registered / place, again / place)
     for path in sorted(alone.rglob("*")):
-        place = path.relative_to(alone)
-        if path.is_file() and str(place) not in ABOUT:
-            (again / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, again / place)
+        written = path.relative_to(alone)
+        if path.is_file() and str(written) not in ABOUT:
+            (again / written).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, again / written)
     rows = frame(home / "holdout.X.arrow")
     for directory, name in ((again, "reproduced"), (registered, "registered")):
         write(home / f"{name}.arrow", predictions(directory, rows))

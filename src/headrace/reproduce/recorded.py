@@ -63,8 +63,6 @@ def gather(workspace: Workspace, version: ModelVersion, scratch: Path) -> Record
     Raises:
         NotReproducibleError: the run, its code or its model is gone.
     """
-    import pandas as pd
-
     record = None
     if version.run_id is not None:
         record = trainings.last(workspace.store, version.name, "finished", run_id=version.run_id)
@@ -77,22 +75,22 @@ def gather(workspace: Workspace, version: ModelVersion, scratch: Path) -> Record
     except ValidationError as error:
         why = f"its settings cannot be read: {str(error).splitlines()[0]}"
         _lost(version, "record", "It was trained by another version of Headrace.", None, why)
-    circumstances = json.loads(
-        _artifact(workspace, version, "circumstances.json", scratch).read_text()
+    circumstances = _circumstances(
+        version, _artifact(workspace, version, "circumstances.json", scratch)
     )
     code = _artifact(workspace, version, "code/training.zip", scratch).read_bytes()
     if hashlib.sha256(code).hexdigest() != circumstances["code"]:
         _lost(version, "code", "The recorded code is not the code that trained it.",
               f"run {version.run_id}, code/training.zip", "the file was changed since")  # fmt: skip
-    answers = _artifact(workspace, version, "holdout/predictions.parquet", scratch)
+    answers = _answers(
+        version, _artifact(workspace, version, "holdout/predictions.parquet", scratch)
+    )
     model = _model(workspace, version, scratch)
     try:
         lock = lock_of(model)
     except LockNotFoundError as error:
         _lost(version, "environment", error.what, error.where, error.why or "")
-    return Recorded(
-        version, record, spec, circumstances, code, model, lock, pd.read_parquet(answers)
-    )
+    return Recorded(version, record, spec, circumstances, code, model, lock, answers)
 
 
 def read_rows(workspace: Workspace, recorded: Recorded) -> tuple[Source, TrainingData]:
@@ -138,6 +136,29 @@ def unpack(recorded: Recorded, target: Path) -> bool | None:
     if minor(recorded.circumstances["runtime"]["python"]) != minor(platform.python_version()):
         return None
     return read_source(target, recorded.spec).digest == recorded.record.code_digest
+
+
+def _circumstances(version: ModelVersion, path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        for key in ("code", "rows", "runtime"):
+            found[key]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        _lost(version, "record", f"{path.name} of its run is damaged.", str(path), repr(error))
+    return found
+
+
+def _answers(version: ModelVersion, path: Path) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        found = pd.read_parquet(path)
+        found["score"].astype("float64")
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        said = str(error).splitlines()[0]
+        _lost(version, "record", f"{path.name} of its run is damaged.", str(path), said)
+    return found
 
 
 def _artifact(workspace: Workspace, version: ModelVersion, name: str, scratch: Path) -> Path:

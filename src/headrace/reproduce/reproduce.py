@@ -153,15 +153,14 @@ def _reproduced(
         *compare.of_hash_seed(predictions, recorded.circumstances["runtime"]),
         *_drift(version),
     ]
-    nearest = min((each for each in (then, here) if each), key=lambda e: e.largest, default=None)
     return Reproduction(
         version.name,
         version.version,
         version.run_id,
         compare.verdict(findings),
         tuple(findings),
-        largest=None if nearest is None else nearest.largest,
-        labels=None if nearest is None else nearest.labels,
+        largest=None if here is None else here.largest,
+        labels=None if here is None else here.labels,
         tolerance=tolerance,
         rows=len(again.reproduced),
         training_seconds=round(again.answer["seconds"], 3),
