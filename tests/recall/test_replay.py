@@ -12,7 +12,7 @@ from tests.recall.pipelines import COLUMNS, Done, Runner, make_pipeline, write_f
 from headrace.recall import Recall, find, parse
 from headrace.workspace import Workspace, open_workspace
 
-PIPELINES = int(os.environ.get("HEADRACE_TEST_PIPELINES", "8"))
+PIPELINES = int(os.environ.get("HEADRACE_TEST_PIPELINES", "6"))
 LENGTH = 9
 
 

@@ -191,8 +191,7 @@ def _carry_out(desired: Desired, record: RecallRecord, observer: Observer) -> No
     work = _Work(desired, record)
     for step in record.steps:
         if step.state in ("done", "left"):
-            if step.facts.get("rebuilt"):
-                work.rebuilt.add(step.name)
+            work.note(step)
             continue
         try:
             done = _ACTIONS[step.kind](work, step)
@@ -203,6 +202,7 @@ def _carry_out(desired: Desired, record: RecallRecord, observer: Observer) -> No
             raise
         crash_point("recall.step")
         store.set_step(desired.workspace.store, record.id, done)
+        work.note(done)
         observer(done)
 
 
@@ -210,14 +210,21 @@ class _Work:
     """A recall under way.
 
     Attributes:
-        paths: the files that are out of the way.
-        rebuilt: streaming tables that were built anew: who streams from them starts over too.
+        contents: path and checksum of each file that is recalled.
+        streams: streaming tables that are without it now: who streams from them starts over.
     """
 
     def __init__(self, desired: Desired, record: RecallRecord) -> None:
         self.desired, self.record = desired, record
-        self.paths = {each.path for each in record.files if each.state != "changed"}
-        self.rebuilt: set[str] = set()
+        self.contents = {(each.path, each.sha256) for each in record.files}
+        self.streams: set[str] = set()
+
+    def note(self, step: StepRecord) -> None:
+        """A step is done, now or before a kill: before it, the table may have been built anew."""
+        if step.kind != "refresh" or step.state != "done":
+            return
+        if self.desired.tables.datasets[step.name].kind == "streaming_table":
+            self.streams.add(step.name)
 
 
 def _refresh(work: _Work, step: StepRecord) -> StepRecord:
@@ -226,8 +233,8 @@ def _refresh(work: _Work, step: StepRecord) -> StepRecord:
     dataset = pipeline.datasets[step.name]
     full = False
     if dataset.kind == "streaming_table":
-        lost = remedy.reading_streams(pipeline, work.paths)
-        over = work.rebuilt & set(pipeline.stored_inputs(step.name))
+        lost = remedy.reading_streams(pipeline, work.contents)
+        over = work.streams & set(pipeline.stored_inputs(step.name))
         full = step.name in lost or bool(over)
         missing = lost.get(step.name, [])
         if missing:
@@ -241,8 +248,6 @@ def _refresh(work: _Work, step: StepRecord) -> StepRecord:
     if not full and not pipeline.freshness(step.name).stale:
         return replace(step, state="done", message="up to date without it", facts={"rows": 0})
     done = pipeline.refresh(step.name, full=full)
-    if full:
-        work.rebuilt.add(step.name)
     facts = {"version": done.version, "rows": done.rows, "rebuilt": full}
     what = "built anew" if full else "refreshed"
     message = f"{what}: version {done.version}, {done.rows:,} rows written"

@@ -32,11 +32,15 @@ def steps(desired: Desired, recall: Recall) -> list[StepRecord]:
     ]
 
 
-def reading_streams(pipeline: Pipeline, paths: set[str]) -> dict[str, list[str]]:
+def reading_streams(pipeline: Pipeline, contents: set[tuple[str, str]]) -> dict[str, list[str]]:
     """Streaming tables whose rows hold one of the files, with what a rebuild would lose.
 
     A rebuild reads the raw files that are there. Other files that the table has read and that
     are gone would be missing from it: their rows exist nowhere else.
+
+    Args:
+        pipeline: the tables.
+        contents: path and checksum of each file.
     """
     found: dict[str, list[str]] = {}
     context = pipeline.context
@@ -45,9 +49,9 @@ def reading_streams(pipeline: Pipeline, paths: set[str]) -> dict[str, list[str]]
         last = pipeline_store.last_done(context.workspace.store, name)
         if dataset.kind != "streaming_table" or last is None:
             continue
-        read = streams.state(context, last).read
-        if any(path in paths for _, path in read):
-            others = {path for _, path in read} - paths
+        read = streams.state(context, last).read.values()
+        if any((file.path, file.sha256) in contents for file in read):
+            others = {file.path for file in read if (file.path, file.sha256) not in contents}
             found[name] = sorted(path for path in others if not Path(path).is_file())
     return found
 
