@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "score": "Score tables with the model in production.",
     "parity": "Whether training, batch and live give the same answers to the same rows.",
     "trace": "Trace a prediction back to its raw file.",
+    "lineage": "Show what an object came from and what came from it; draw it.",
     "recall": "From a bad file or table version forward to all that it reached; quarantine.",
     "verify": "Check the evidence of a model version, also offline.",
     "audit": "Show who moved, or tried to move, what is protected.",

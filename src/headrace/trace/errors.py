@@ -102,3 +102,66 @@ class NoLineageError(TraceError):
             next=f"write it through headrace.spark(): "
             f'spark.table("{table}").write.mode("overwrite").saveAsTable("{table}")',
         )
+
+
+class UnknownObjectError(TraceError):
+    """Nothing of that name has a lineage."""
+
+    code = "unknown_object"
+    status = 404
+
+    def __init__(self, text: str, known: Iterable[str]) -> None:
+        self.text, self.known = text, list(known)
+        hint = did_you_mean(text, self.known)
+        super().__init__(
+            f'Nothing called "{text}" has a lineage.',
+            why=hint or "no table, model or endpoint has the name, and no such path was read",
+            next="headrace status shows tables, models and endpoints",
+        )
+
+
+class UnknownColumnError(TraceError):
+    """The table has no such column."""
+
+    code = "unknown_column"
+    status = 404
+
+    def __init__(self, table: str, column: str, columns: Sequence[str]) -> None:
+        self.table, self.column, self.columns = table, column, list(columns)
+        hint = did_you_mean(column, self.columns)
+        super().__init__(
+            f'{table} has no column "{column}".',
+            where=table,
+            why=hint or f"its columns: {', '.join(self.columns)}",
+            next=f"headrace lineage {table}",
+        )
+
+
+class NotAModelVersionError(TraceError):
+    """The model has no such version or alias."""
+
+    code = "not_a_model_version"
+    status = 404
+
+    def __init__(self, text: str, cause: HeadraceError) -> None:
+        self.text = text
+        name = text.partition("@")[0].rpartition("/")[0] or text.partition("@")[0]
+        super().__init__(
+            cause.what, where=cause.where, why=cause.why, next=f"headrace lineage {name}"
+        )
+
+
+class ViewHasNoLineageError(TraceError):
+    """A view holds no rows of its own."""
+
+    code = "view_has_no_lineage"
+
+    def __init__(self, name: str, definition: str) -> None:
+        self.name, self.definition = name, definition
+        super().__init__(
+            f"{name} is a view.",
+            where=name,
+            why="what reads it is recorded as a read of the tables in its definition: "
+            + " ".join(definition.split())[:200],
+            next="headrace lineage of one of these tables",
+        )

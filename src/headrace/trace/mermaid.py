@@ -25,12 +25,12 @@ def mermaid(trace: Trace) -> str:
             continue
         boxed = branch in ("training", "scoring")
         if boxed:
-            lines.append(f'  subgraph {branch}["{_escape(_first_upper(title))}"]')
+            lines.append(f'  subgraph {branch}["{escaped(_first_upper(title))}"]')
         lines += [f"  {'  ' if boxed else ''}{_node(names[node.id], node)}" for node in inside]
         if boxed:
             lines.append("  end")
     lines += [
-        f'  {names[edge.source]} -->|"{_escape(edge.relation)}"| {names[edge.target]}'
+        f'  {names[edge.source]} -->|"{escaped(edge.relation)}"| {names[edge.target]}'
         for edge in trace.edges
     ]
     return "\n".join(lines) + "\n"
@@ -38,10 +38,10 @@ def mermaid(trace: Trace) -> str:
 
 def _node(name: str, node: Node) -> str:
     opening, closing = _SHAPES.get(node.kind, ("[", "]"))
-    return f'{name}{opening}"{_escape(f"{node.kind}: {node.title}")}"{closing}'
+    return f'{name}{opening}"{escaped(f"{node.kind}: {node.title}")}"{closing}'
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
     """Text between quotes: Mermaid takes entity codes for the characters that it would read."""
     for character in '#"<>`':
         text = text.replace(character, f"#{ord(character)};" if character != "#" else "#35;")

@@ -92,6 +92,18 @@ class Models:
         """Under what operations read it."""
         return [f"models:/{each}" for each in (model_id, *self.names.get(model_id, ()))]
 
+    def ids_of(self, name: str, version: int | None = None) -> list[str]:
+        """The models that a registered name stands for: of one version, or of all."""
+        wanted = None if version is None else f"{name}/{version}"
+        return [
+            model_id
+            for model_id, names in self.names.items()
+            if any(
+                each == wanted or (wanted is None and each.rpartition("/")[0] == name)
+                for each in names
+            )
+        ]
+
     def id_of(self, address: str) -> str:
         """The id of the model that an address stands for; what it says where that is not known."""
         text = address.removeprefix("models:/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +26,7 @@ _MAPPED_BYTES: Final = 1 << 30
 
 def upstream(
     store: Store,
-    thing: Thing,
+    thing: Thing | Sequence[Thing],
     version: int | None = None,
     *,
     columns: Iterable[str | None] | None = None,
@@ -36,7 +36,7 @@ def upstream(
 
     Args:
         store: the database.
-        thing: a table, a path or a model.
+        thing: a table, a path or a model; or several.
         version: of a table; the newest if not given.
         columns: follow these columns of it alone; ``None`` among them is which rows there are.
         depth: at most so many operations back.
@@ -46,7 +46,7 @@ def upstream(
 
 def downstream(
     store: Store,
-    thing: Thing,
+    thing: Thing | Sequence[Thing],
     version: int | None = None,
     *,
     columns: Iterable[str | None] | None = None,
@@ -57,7 +57,7 @@ def downstream(
 
     Args:
         store: the database.
-        thing: a table, a path or a model.
+        thing: a table, a path or a model; or several.
         version: of a table; any if not given.
         columns: follow these columns of it alone; ``None`` among them is which rows there are.
         depth: at most so many operations on.
@@ -69,7 +69,7 @@ def downstream(
 def _map(
     store: Store,
     direction: Direction,
-    thing: Thing,
+    thing: Thing | Sequence[Thing],
     version: int | None,
     columns: Iterable[str | None] | None,
     depth: int | None,
@@ -78,11 +78,11 @@ def _map(
 ) -> Map:
     with store.reading() as connection, _mapped(connection):
         walk = Walk(connection, direction, depth)
-        if files:
-            walk.begin_at_files(thing.name)
-        else:
-            walk.begin(thing, version)
-        begun = len(walk.items)
+        for each in [thing] if isinstance(thing, Thing) else thing:
+            if files:
+                walk.begin_at_files(each.name)
+            else:
+                walk.begin(each, version)
         walk.run()
         marked = None
         if columns is not None:
@@ -90,7 +90,7 @@ def _map(
             found = dict(flow_sets.rows(connection, {hop.flow_set for hop in hops}))
             marked = Columns(hops, found, up=direction == "up")
             wanted = list(columns)
-            marked.run({item.number: wanted for item in walk.items[: begun if begun else 1]})
+            marked.run({item.number: wanted for item in walk.items if not item.distance})
     return Map(
         direction,
         _things(walk.items, marked),
