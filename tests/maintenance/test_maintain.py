@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from pydantic import ValidationError
 
 from headrace import lakehouse, pins
@@ -216,6 +217,24 @@ def test_a_table_that_took_the_place_of_a_pinned_one_is_swept(
     make_table(versions=3)
     later(LONG)
     assert only(workspace).files_after == 1
+
+
+def test_a_table_that_another_writer_replaced_under_a_new_id_keeps_its_pins(
+    workspace: Workspace, make_table: MakeTable, pin_it: PinIt, later: Later
+) -> None:
+    location = make_table(versions=3)
+    pinned = lakehouse.read(location, 1)
+    pin_it(1)
+    before = lakehouse.table_id(location)
+    schema = DeltaTable(str(location)).schema()
+    DeltaTable.create(str(location), schema, mode="overwrite")
+    lakehouse.checkpoint(location)
+    for days in (60, 120):  # with the first commit, which tells the id, and without
+        later(timedelta(days=days))
+        assert only(workspace).state == "done"
+        assert lakehouse.read(location, 1).equals(pinned)
+    assert lakehouse.table_id(location) != before
+    assert pins.broken(workspace.store, workspace.catalog) == []
 
 
 def test_tables_of_others_and_of_the_request_log_are_left_alone(

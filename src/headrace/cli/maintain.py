@@ -38,6 +38,11 @@ def command(ctx: click.Context, tables: tuple[str, ...], dry_run: bool, as_json:
     with ExitStack() as held, working("maintaining"):
         alone = dry_run or _alone(workspace.paths, held)
         reports = maintain(workspace, spec, tables or None, dry_run, compact=alone)
+    for name in spec.tables:
+        if workspace.catalog.find(name) is None:
+            click.echo(
+                f"headrace.yaml gives {name} a retention, and there is no such table", err=True
+            )
     if as_json:
         echo_json({"tables": [report.as_json() for report in reports]})
     else:

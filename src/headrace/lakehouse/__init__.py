@@ -67,6 +67,7 @@ from headrace.lakehouse.log import history as history
 from headrace.lakehouse.log import last_change as last_change
 from headrace.lakehouse.log import latest_version as latest_version
 from headrace.lakehouse.log import table_id as table_id
+from headrace.lakehouse.log import table_ids as table_ids
 from headrace.lakehouse.log import version_at as version_at
 from headrace.lakehouse.log import version_range as version_range
 from headrace.lakehouse.maintenance import RETENTION_FLOOR as RETENTION_FLOOR

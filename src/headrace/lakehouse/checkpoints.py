@@ -19,7 +19,9 @@ _NAME: Final = re.compile(
     r"(?:\.(?P<part>\d{10})\.(?P<parts>\d{10})|\.(?P<id>[0-9a-fA-F-]{36}))?\.(?P<form>parquet|json)"
 )
 _ACTIONS: Final = ("add", "remove", "sidecar")
+_METADATA: Final = ("metaData",)
 _FIELDS: Final = {
+    "metaData": ("id",),
     "add": ("path", "size", "deletionVector"),
     "remove": ("path", "deletionTimestamp", "deletionVector"),
     "sidecar": ("path",),
@@ -72,7 +74,24 @@ def read_checkpoint(location: Path, names: list[str]) -> Iterator[dict[str, Any]
                 yield from _actions(location, log / "_sidecars" / str(sidecar["path"]))
 
 
-def _actions(location: Path, file: Path) -> Iterator[dict[str, Any]]:
+def checkpoint_ids(location: Path, names: list[str]) -> set[str]:
+    """The id of the table, as the main files of a checkpoint have it.
+
+    Raises:
+        CorruptTableError: a file of it is missing or damaged.
+    """
+    log = location / "_delta_log"
+    return {
+        str(action["metaData"]["id"])
+        for name in names
+        for action in _actions(location, log / name, _METADATA)
+        if action
+    }
+
+
+def _actions(
+    location: Path, file: Path, kinds: tuple[str, ...] = _ACTIONS
+) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
 
     try:
@@ -80,19 +99,19 @@ def _actions(location: Path, file: Path) -> Iterator[dict[str, Any]]:
             with file.open(encoding="utf-8") as lines:
                 for line in lines:
                     action = json.loads(line)
-                    yield {key: action[key] for key in _ACTIONS if action.get(key) is not None}
+                    yield {key: action[key] for key in kinds if action.get(key) is not None}
             return
-        yield from _rows(file)
+        yield from _rows(file, kinds)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise CorruptTableError(str(location), f"{file.name}: {error}") from error
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
+def _rows(file: Path, kinds: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as parquet:
         schema = parquet.schema_arrow
-        for kind in _ACTIONS:
+        for kind in kinds:
             if kind not in schema.names:
                 continue
             columns = [
@@ -102,5 +121,5 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
             ]
             for batch in parquet.iter_batches(columns=columns):
                 for row in batch.column(kind).drop_null().to_pylist():
-                    if row["path"] is not None:
+                    if row[_FIELDS[kind][0]] is not None:
                         yield {kind: row}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from headrace.lakehouse.checkpoints import checkpoints
+from headrace.lakehouse.checkpoints import checkpoint_ids, checkpoints
 from headrace.lakehouse.errors import (
     CorruptTableError,
     NotADeltaTableError,
@@ -72,6 +72,27 @@ def table_id(location: str | Path) -> str | None:
             if "metaData" in action:
                 return str(action["metaData"]["id"])
     return str(open_table(path).metadata().id)
+
+
+def table_ids(location: str | Path) -> set[str]:
+    """Every id of a version that the log leads to: some writers replace a table under a new one.
+
+    Raises:
+        CorruptTableError: a file of the log is damaged.
+    """
+    path = directory(location)
+    commits, _ = _listing(path)
+    found = {
+        str(action["metaData"]["id"])
+        for version in commits
+        for action in actions(path, version)
+        if "metaData" in action
+    }
+    log = path / "_delta_log"
+    names = [entry.name for entry in log.iterdir()] if log.is_dir() else []
+    for files in checkpoints(names).values():
+        found |= checkpoint_ids(path, files)
+    return found
 
 
 def check_version(location: str | Path, version: int) -> int:

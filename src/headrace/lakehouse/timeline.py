@@ -210,7 +210,8 @@ class _Replay:
         path, vector = named(self._location, remove)
         gone = self._open.pop((path, vector), None)
         if gone is not None:
-            removed = remove.get("deletionTimestamp") or when
+            # The version that needed it was the newest until the commit, whatever the writer says.
+            removed = max(remove.get("deletionTimestamp") or 0, when)
             self._ended(path, vector, gone[0], gone[1], version - 1, removed)
 
     def _ended(

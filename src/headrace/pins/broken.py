@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select
 from headrace import clock, lakehouse
 from headrace.errors import HeadraceError
 from headrace.pins.needs import is_remote
-from headrace.pins.pin import Pin, pinned
+from headrace.pins.pin import Pin, on_table, pinned
 from headrace.pins.store import pin_checks
 
 if TYPE_CHECKING:
@@ -73,10 +73,9 @@ def _of_table(store: Store, location: str, pins: list[Pin]) -> list[BrokenPin]:
     name = pins[0].name
     if not lakehouse.exists(location):
         return [BrokenPin(pin, f"no Delta log is behind {name}") for pin in pins]
-    now = lakehouse.table_id(location)
+    same = on_table(location, pins)
     made_again = f"{name} was dropped and made again"
-    found = [BrokenPin(pin, made_again) for pin in pins if pin.table_id != now]
-    same = [pin for pin in pins if pin.table_id == now]
+    found = [BrokenPin(pin, made_again) for pin in pins if pin not in same]
     missing = _missing(store, name, location, {pin.table_version for pin in same})
     for pin in same:
         files = missing[pin.table_version]

@@ -141,11 +141,16 @@ def kept(store: Store, entry: Entry) -> list[Pin]:
     """The pins on the table that is there now, and not on one that had its name before."""
     if entry.location is None:
         return []
-    found = pinned(store, str(entry.name))
-    if not found:
-        return []
-    now = lakehouse.table_id(entry.location)
-    return [each for each in found if each.table_id == now]
+    return on_table(entry.location, pinned(store, str(entry.name)))
+
+
+def on_table(location: str, found: list[Pin]) -> list[Pin]:
+    """Those of the pins that are on the table at a location, also under an id that it had."""
+    now = lakehouse.table_id(location) if found else None
+    if all(each.table_id == now for each in found):
+        return found
+    ids = lakehouse.table_ids(location)
+    return [each for each in found if each.table_id in ids]
 
 
 def release(workspace: Workspace, model: str, version: int, *, reason: str, by: str) -> list[Pin]:
