@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from headrace.catalog import guards
+from headrace.endpoints.records import model_directory
+from headrace.registry import resolve
 
 if TYPE_CHECKING:
     from .conftest import Running
@@ -130,9 +133,43 @@ def test_every_other_way_is_refused_too(client: MlflowClient, plane: Running) ->
         assert len(plane.audited()) == before + 1
 
 
-def test_artifacts_stay_inside_the_project(client: MlflowClient) -> None:
+def test_artifacts_stay_inside_the_project(client: MlflowClient, plane: Running) -> None:
     with pytest.raises(MlflowException, match="Leave artifact_location out"):
         client.create_experiment("elsewhere", artifact_location="file:///etc")
+    twice = json.dumps({"name": "elsewhere", "artifact_location": "file:///etc"})
+    found = plane.ask("POST", "/api/2.0/mlflow/experiments/create", twice)
+    assert (found.status, "Leave artifact_location out" in found.json["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "template"),
+    [
+        ("PUT", "{0}/models/{1}/artifacts/MLmodel"),
+        ("PUT", "{0}/models/%256d{2}/artifacts/MLmodel"),
+        ("PUT", "{0}/models/m%252525252d{3}/artifacts/MLmodel"),
+        ("DELETE", "{0}/models/{1}/artifacts/MLmodel"),
+        ("DELETE", "{0}/models/{1}"),
+        ("DELETE", "{0}/models"),
+        ("DELETE", "{0}/models/"),
+        ("DELETE", "{0}"),
+        ("DELETE", "{0}%252fmodels"),
+        ("DELETE", "."),
+    ],
+)
+def test_files_of_a_version_stay_however_they_are_named(
+    plane: Running, method: str, template: str
+) -> None:
+    workspace = plane.project.workspace
+    model_id = resolve(workspace, "failure/1").model_id
+    home = model_directory(workspace.store, model_id)
+    assert home is not None
+    experiment = home.relative_to(workspace.paths.artifacts).parts[0]
+    path = template.format(experiment, model_id, model_id[1:], model_id[2:])
+    before = len(plane.audited())
+    found = plane.ask(method, f"/api/2.0/mlflow-artifacts/artifacts/{path}", b"other")
+    assert (found.status, "stay as they are" in found.json["message"]) == (403, True)
+    assert (home / "MLmodel").read_text() == "number: 1\n"
+    assert len(plane.audited()) == before + 1
 
 
 def test_the_wrong_token_is_no_token(plane: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,8 @@ class Guard:
         limits = self.limits
         if scope["method"] not in _SAFE:
             check_length(scope, limits.artifact_bytes)
-            found = await asyncio.to_thread(judge.file_refusal, self.store, scope["path"])
+            method, path = scope["method"], scope["path"]
+            found = await asyncio.to_thread(judge.file_refusal, self.store, method, path)
             if found is not None:
                 await self._refuse(scope, "artifact.write", {"name": scope["path"][:500]}, found)
         stream = bounded(receive, limits.artifact_bytes, limits.body_seconds)

@@ -8,8 +8,10 @@ see: files.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import inspect, text
 
@@ -28,9 +30,14 @@ _OF_THE_GATE: Final = ("headrace.verdict", "headrace.evidence", "headrace.overri
 
 
 def parsed(body: bytes, query: dict[str, str]) -> dict[str, Any]:
-    """The arguments of a request, as far as they are a JSON object or a query."""
+    """The arguments of a request, as far as they are a JSON object or a query.
+
+    MLflow reads an object that was encoded twice, as its first clients sent it.
+    """
     try:
         found = json.loads(body) if body else {}
+        if isinstance(found, str):
+            found = json.loads(found)
     except (ValueError, RecursionError):
         found = {}  # MLflow says what it thinks of it
     return {**query, **found} if isinstance(found, dict) else dict(query)
@@ -53,21 +60,45 @@ def refusal(path: str, arguments: dict[str, Any]) -> ControlError | None:
     return None
 
 
-def file_refusal(store: Store, path: str) -> ControlError | None:
-    """Why a file cannot be written or deleted: it belongs to a version."""
-    found = _MODEL_ID.findall(path)
-    if not found:
+def file_refusal(store: Store, method: str, path: str) -> ControlError | None:
+    """Why a file cannot be written, or a file or directory deleted: a version's is among them.
+
+    Args:
+        store: the project's database.
+        method: ``PUT`` or ``DELETE``.
+        path: of the request, percent-encoded as often as whoever sent it liked.
+    """
+    where = _artifact(path)
+    if where is None:
         return None
+    patterns = [f"%{model_id}%" for model_id in _MODEL_ID.findall(where)]
+    if method == "DELETE":
+        for text_of in (where, quote(where)):  # MLflow keeps places as URIs, or as they were given
+            inner = re.sub(r"([%_!])", r"!\1", text_of)
+            patterns.append("%" if where == "." else f"%/{inner}/%")
     query = text(
-        "SELECT 1 FROM model_versions WHERE source LIKE :like OR storage_location LIKE :like"
+        "SELECT 1 FROM model_versions "
+        "WHERE source LIKE :like ESCAPE '!' OR storage_location LIKE :like ESCAPE '!'"
     )
     with store.reading() as connection:
         if not inspect(connection).has_table("model_versions"):
             return None
-        for model_id in found:
-            if connection.execute(query, {"like": f"%{model_id}%"}).first() is not None:
+        for pattern in patterns:
+            if connection.execute(query, {"like": pattern}).first() is not None:
                 return ProtectedError(FILES)
     return None
+
+
+def _artifact(path: str) -> str | None:
+    """The path below the artifacts that MLflow makes of a request's; ``None`` if it refuses it."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.uri import validate_path_is_safe
+
+    try:
+        found: str = validate_path_is_safe(path.partition("/mlflow-artifacts/artifacts/")[2])
+    except (MlflowException, ValueError):
+        return None
+    return posixpath.normpath(found)
 
 
 def object_of(arguments: dict[str, Any]) -> str:
