@@ -159,12 +159,15 @@ def run_pool(tmp_path: Path) -> Callable[..., Any]:
 
 @asynccontextmanager
 async def started(
-    model: Path, directory: Path, environment: Environment | None = None, **spec: Any
+    model: Path,
+    directory: Path,
+    environment: Environment | None = None,
+    proof: Callable[[], None] | None = None,
+    **spec: Any,
 ) -> AsyncIterator[WorkerPool]:
     """A pool that has started; it is closed at the end of the block."""
-    pool = WorkerPool(
-        model, environment or Environment.running(), WorkerSpec(**spec), directory, "tested"
-    )
+    environment = environment or Environment.running()
+    pool = WorkerPool(model, environment, WorkerSpec(**spec), directory, "tested", proof)
     await pool.start()
     try:
         yield pool

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workers.conftest import DOUBLES, doubled, rows, soon, until, values
+from tests.workers.conftest import DOUBLES, doubled, rows, soon, started, until, values
 
 from headrace.errors import HeadraceError
+from headrace.evidence.errors import EvidenceRefusedError
 from headrace.workers import (
     PoolClosedError,
     WorkerDeadlineError,
@@ -179,6 +180,29 @@ def test_a_model_that_does_not_load_says_why(
         run_pool(make_model(code), use, **spec)
     assert why in str(caught.value.why)
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_worker_that_takes_the_place_of_another_must_be_proven_too(
+    make_model: Make, tmp_path: Path
+) -> None:
+    model = make_model(TROUBLE)
+
+    def proof() -> None:
+        if (model / "planted.py").exists():
+            raise EvidenceRefusedError("tested", 1, "production", ["not signed: planted.py"])
+
+    async def use() -> WorkersUnavailableError:
+        async with started(model, tmp_path / "run", proof=proof, max=1) as pool:
+            assert await doubled(pool) == [2.0]
+            (model / "planted.py").touch()
+            with pytest.raises(WorkerDiedError):
+                await sent(pool, -1.0)
+            errors: list[Any] = []
+            while not errors or not isinstance(errors[-1], WorkersUnavailableError):
+                errors += await asyncio.gather(sent(pool, 1.0, seconds=2), return_exceptions=True)
+            return errors[-1]
+
+    assert "not signed: planted.py" in str(asyncio.run(use()).why)
 
 
 def test_a_start_that_fails_again_and_again_waits_longer_and_says_so(

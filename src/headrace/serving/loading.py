@@ -12,6 +12,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,9 +125,10 @@ class Loader:
             lock = lock_of(path)
             environment = ensure(lock)
             _same_environment(deployment, lock, environment)
-            pool = WorkerPool(
-                path, environment, self._spec(deployment), self.directory, deployment.model
-            )
+            # Also before a worker that takes the place of another, with files of years later.
+            proof = None if self.proof is None else partial(self.proof, deployment, path)
+            spec = self._spec(deployment)
+            pool = WorkerPool(path, environment, spec, self.directory, deployment.model, proof)
             started = asyncio.run_coroutine_threadsafe(pool.start(), self.loop)
             started.result()
             self._pools.add(pool)

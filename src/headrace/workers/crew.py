@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace.errors import HeadraceError
 from headrace.workers.errors import WorkerStartError
 from headrace.workers.launch import Child, NoForkError, Template, environment_of, start
 from headrace.workers.worker import Message, Worker
@@ -33,13 +34,20 @@ class Crew:
         environment: whose Python they run with.
         spec: bounds.
         home: where they have their temporary files.
+        proof: asked before each of them loads the model; raises where it may not.
     """
 
     def __init__(
-        self, name: str, model: Path, environment: Environment, spec: WorkerSpec, home: Path
+        self,
+        name: str,
+        model: Path,
+        environment: Environment,
+        spec: WorkerSpec,
+        home: Path,
+        proof: Callable[[], None] | None = None,
     ) -> None:
         self.name, self.model, self.environment, self.spec = name, model, environment, spec
-        self.home = home
+        self.home, self.proof = home, proof
         self._made = 0
         self._opening: set[Worker] = set()
         self._closed = False
@@ -56,6 +64,7 @@ class Crew:
         Raises:
             WorkerStartError: it has not, with the reason.
         """
+        await self._prove()
         self._made += 1
         home = self.home / str(self._made)
         config = {"model": str(self.model), "memory": int(self.spec.memory), "home": str(home)}
@@ -100,6 +109,16 @@ class Crew:
     def preloaded(self) -> bool:
         """Whether the next worker can be forked."""
         return self._template is not None and self._template.ready
+
+    async def _prove(self) -> None:
+        if self.proof is None:
+            return
+        try:
+            await asyncio.to_thread(self.proof)
+        except HeadraceError as error:
+            raise WorkerStartError(self.name, f"{error.what} {error.why or ''}".strip()) from error
+        except OSError as error:
+            raise WorkerStartError(self.name, f"its evidence cannot be read: {error}") from error
 
     async def _process(self, config: dict[str, Any]) -> Child:
         starting = asyncio.ensure_future(asyncio.to_thread(self._child, config))

@@ -8,7 +8,7 @@ import shutil
 import statistics
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -54,6 +54,7 @@ class WorkerPool:
         spec: bounds.
         directory: where the workers have their temporary files; private to its owner.
         name: of the model in messages.
+        proof: asked before a worker loads the model; raises where it may not.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class WorkerPool:
         spec: WorkerSpec,
         directory: Path,
         name: str | None = None,
+        proof: Callable[[], None] | None = None,
     ) -> None:
         self.model, self.environment, self.spec = model.absolute(), environment, spec
         self.name = name or str(model)
-        self._directory = directory
+        self._directory, self._proof = directory, proof
         self._crew: Crew | None = None
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []  # the last one is used first, so that others can go
@@ -93,7 +95,7 @@ class WorkerPool:
         self._loop = asyncio.get_running_loop()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         home = make_home(self._directory)
-        self._crew = Crew(self.name, self.model, self.environment, self.spec, home)
+        self._crew = Crew(self.name, self.model, self.environment, self.spec, home, self._proof)
         try:
             await self.add()
             if self._closing:
