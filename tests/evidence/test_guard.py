@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from headrace.catalog import guards
-from headrace.evidence import check, check_alias, protected_alias
+from headrace.evidence import Decision, check, check_alias, protected_alias
 from headrace.evidence.errors import (
     AliasUnstatedError,
     EvidenceMissingError,
@@ -139,6 +139,17 @@ def test_an_alias_that_was_moved_back_in_the_database_is_noticed(world: World) -
     with pytest.raises(AliasUnstatedError, match="leads to version 1") as caught:
         check_alias(world.store, "failure", 1, "production")
     assert caught.value.stated == 2
+
+
+def test_an_alias_that_was_taken_away_and_put_back_in_the_database_is_noticed(
+    world: World,
+) -> None:
+    world.append(version=1)
+    world.append(Decision("overridden", "failure", None, {}, {"override": {"reason": "it harms"}}))
+    _point(world, 1)
+    with pytest.raises(AliasUnstatedError, match="the last statement takes it away") as caught:
+        check_alias(world.store, "failure", 1, "production")
+    assert "headrace override failure --none" in str(caught.value.next)
 
 
 def test_an_alias_that_moved_since_it_was_resolved_is_no_contradiction(world: World) -> None:

@@ -55,14 +55,16 @@ class AliasUnstatedError(EvidenceError):
 
     code = "alias_unstated"
 
-    def __init__(self, model: str, version: int, alias: str, stated: int) -> None:
+    def __init__(self, model: str, version: int, alias: str, stated: int | None) -> None:
         self.model, self.version, self.alias, self.stated = model, version, alias, stated
+        says = "takes it away" if stated is None else f"gives it to {stated}"
+        right = f"{model} --none" if stated is None else f"{model}/{stated}"
         super().__init__(
             f"The alias {alias} of {model} was moved without a statement.",
             where=f"{model}@{alias}",
-            why=f"it leads to version {version}, and the last statement gives it to {stated}",
+            why=f"it leads to version {version}, and the last statement {says}",
             next=f"headrace audit --object {model}@{alias}; to put it right: headrace override "
-            f"{model}/{stated} --reason TEXT",
+            f"{right} --reason TEXT",
         )
 
 

@@ -118,18 +118,20 @@ def check_alias(store: Store, name: str, version: int, alias: str) -> None:
     database would lead to it.
 
     Raises:
-        AliasUnstatedError: the last statement on the alias gives it to another version.
+        AliasUnstatedError: the last statement on the alias gives it to another version, or to none.
     """
     with store.reading() as connection:
-        stated = _stated(connection, name, alias)
-        if stated is None or stated == version:
+        found = _stated(connection, name, alias)
+        if not found or version in found:
             return
+        (stated,) = found
         # It may have moved since it was resolved: that is no contradiction.
         if _pointed(connection, name, alias) == version:
             raise AliasUnstatedError(name, version, alias, stated)
 
 
-def _stated(connection: Connection, name: str, alias: str) -> int | None:
+def _stated(connection: Connection, name: str, alias: str) -> tuple[int | None] | tuple[()]:
+    """The version of the last statement on an alias, none where it was taken away; if there is one."""
     query = (
         select(statements.c.version, statements.c.alias)
         .where(statements.c.model == name, statements.c.kind.in_(GRANTING))
@@ -137,8 +139,8 @@ def _stated(connection: Connection, name: str, alias: str) -> int | None:
     )
     for row in connection.execute(query):
         if _same(row.alias, alias):
-            return None if row.version is None else int(row.version)
-    return None
+            return (row.version,)
+    return ()
 
 
 def _pointed(connection: Connection, name: str, alias: str) -> int | None:
