@@ -26,7 +26,7 @@ def command(what: str, reason: str, nothing: bool, alias: str, as_json: bool) ->
     from headrace.clock import iso
     from headrace.project.config import load_project
     from headrace.promotion import override, take_away
-    from headrace.registry import InvalidReferenceError, resolve
+    from headrace.registry import resolve
     from headrace.workspace import open_workspace
 
     workspace = open_workspace()
@@ -34,7 +34,7 @@ def command(what: str, reason: str, nothing: bool, alias: str, as_json: bool) ->
         move = take_away(workspace, what, alias, reason=reason)
     elif "/" not in what:
         # The newest version is not what a person means in an emergency.
-        raise InvalidReferenceError(what)
+        raise click.UsageError(f"name the version, {what}/VERSION, or take the alias away: --none")
     else:
         version = resolve(workspace, what)
         entry = load_project(workspace.paths).models.get(version.name)
