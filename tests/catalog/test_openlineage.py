@@ -17,8 +17,9 @@ from openlineage.client.facet_v2 import (
     lifecycle_state_change_dataset,
     schema_dataset,
 )
+from openlineage.client.serde import Serde
 
-from headrace.catalog import Access, Lineage, Operation, Store, openlineage
+from headrace.catalog import Access, ColumnFlow, Lineage, Operation, Store, openlineage
 from headrace.ids import new_id
 from headrace.workspace import open_workspace
 
@@ -107,6 +108,44 @@ def test_datasets_carry_their_names_versions_and_columns() -> None:
     change = written["lifecycleStateChange"]
     assert isinstance(change, lifecycle_state_change_dataset.LifecycleStateChangeDatasetFacet)
     assert change.lifecycleStateChange.value == "OVERWRITE"
+
+
+def test_written_columns_carry_what_they_came_from() -> None:
+    flows = (
+        ColumnFlow(None, 0, None, "direct"),
+        ColumnFlow(None, 0, "id", "indirect"),
+        ColumnFlow("score", 0, "a", "direct"),
+        ColumnFlow("score", 0, "id", "indirect"),
+        ColumnFlow("score", 3, None, "direct"),
+        ColumnFlow("label", 0, None, "unknown"),
+    )
+    complete = openlineage.events(scoring(flows=flows), "headrace.demo")[1]
+    sent = json.loads(Serde.to_json(complete))["outputs"][0]["facets"]["columnLineage"]
+    assert sent["_schemaURL"].endswith("/1-2-0/ColumnLineageDatasetFacet.json" + _FACET)
+    assert {
+        column: [(each["name"], each["field"], _kinds(each)) for each in found["inputFields"]]
+        for column, found in sent["fields"].items()
+    } == {
+        "score": [
+            ("/w/main/gold/features", "a", ["DIRECT"]),
+            ("/w/main/gold/features", "id", ["INDIRECT"]),
+        ],
+        "label": [
+            ("/w/main/gold/features", "id", ["DIRECT"]),
+            ("/w/main/gold/features", "a", ["DIRECT"]),
+        ],
+    }
+    assert [(each["namespace"], each["field"], _kinds(each)) for each in sent["dataset"]] == [
+        ("file", "id", ["INDIRECT"])
+    ]
+    assert "columnLineage" not in (openlineage.events(scoring(), "x")[1].outputs or [])[0].facets
+
+
+_FACET = "#/$defs/ColumnLineageDatasetFacet"
+
+
+def _kinds(field: dict[str, Any]) -> list[str]:
+    return [each["type"] for each in field["transformations"]]
 
 
 def test_recorded_operations_reach_the_configured_transport(tmp_path: Path, log_file: Path) -> None:

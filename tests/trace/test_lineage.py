@@ -123,7 +123,7 @@ def test_what_is_not_known_is_said(loop: Loop) -> None:
         find(loop.workspace, "gold.featurs")
     assert 'did you mean "gold.features"?' in str(unknown.value)
     with pytest.raises(UnknownColumnError) as column:
-        find(loop.workspace, "silver.telemetry", "temprature")
+        find(loop.workspace, "silver.telemetry", "temperatures")
     assert 'did you mean "temperature"?' in str(column.value)
     loop.workspace.spark().sql("CREATE OR REPLACE VIEW gold.seen AS SELECT * FROM gold.features")
     with pytest.raises(ViewHasNoLineageError):

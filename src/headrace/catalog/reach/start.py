@@ -100,7 +100,7 @@ def _map(
 
 @contextmanager
 def _mapped(connection: Connection) -> Iterator[None]:
-    """Let SQLite read the file in place: the way jumps to and fro in it."""
+    """Let SQLite read the file in place: the way jumps back and forth in it."""
     if connection.dialect.name != "sqlite":
         yield
         return
