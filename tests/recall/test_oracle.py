@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from sqlalchemy import select, text
+from tests.catalog.conftest import postgresql as postgresql  # the server of the catalog's tests
 from tests.recall.worlds import COLUMNS, Atoms, Cells, Table, World, make_world
 
 from headrace.catalog import Lineage, Store
@@ -24,7 +27,7 @@ from headrace.recall.records import Records
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-WORLDS = 250
+WORLDS = {"sqlite": 200, "postgresql": 40}
 
 
 class _OneTransaction:
@@ -49,11 +52,28 @@ class Recorded:
     keys: dict[tuple[str, str], int]
 
 
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """A database of a person, and one of a team."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('oracle') / 'lineage.db'}"
+    if request.param == "postgresql":
+        server, name = request.getfixturevalue("postgresql"), f"oracle_{uuid.uuid4().hex}"
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        url = f"{server}/{name}"
+    opened = Store.open(url)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    """Many histories, recorded as the engine records them."""
-    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('oracle') / 'lineage.db'}")
-    worlds = [make_world(number) for number in range(WORLDS)]
+def recorded(store: Store) -> Recorded:
+    """Many histories, recorded as the engine records them; fewer where each look takes longer."""
+    worlds = [make_world(number) for number in range(WORLDS[store.dialect])]
     with store.begin() as connection:
         one: Any = _OneTransaction(connection)
         lineage = Lineage(one)
@@ -63,8 +83,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         _log_models(connection, [model for world in worlds for model in world.models])
     with store.reading() as connection:
         rows = connection.execute(select(files_table)).all()
-    yield Recorded(store, worlds, {(row.path, row.sha256): row.id for row in rows})
-    store.close()
+    return Recorded(store, worlds, {(row.path, row.sha256): row.id for row in rows})
 
 
 def _log_models(connection: Connection, ids: list[str]) -> None:

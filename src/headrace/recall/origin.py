@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import or_, select
 
 from headrace import clock, lakehouse
 from headrace.catalog import InvalidNameError, TableName
@@ -25,6 +25,7 @@ from headrace.recall.errors import (
     UnknownOriginError,
     UnknownVersionError,
 )
+from headrace.recall.records import under
 from headrace.recall.store import quarantined
 
 if TYPE_CHECKING:
@@ -217,8 +218,7 @@ def _places(workspace: Workspace, text: str) -> list[str]:
 
 def _recorded(workspace: Workspace, path: str) -> list[Any]:
     """Files at or below a path that an operation has read, the newest state first."""
-    stem = path.rstrip("/")
-    below = and_(files.c.path > stem + "/", files.c.path < stem + "0")
+    below = under(workspace.store, files.c.path, path)
     read = select(operation_files.c.file_id).where(operation_files.c.file_id == files.c.id)
     query = select(files).where(or_(files.c.path == path, below), read.exists())
     with workspace.store.reading() as connection:

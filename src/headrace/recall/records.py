@@ -230,7 +230,7 @@ class Records:
 
     def below(self, path: str) -> list[str]:
         """Operations that read files at or below a path, or a path of unlisted files there."""
-        at = or_(files.c.path == path, _under(files.c.path, path))
+        at = or_(files.c.path == path, under(self._store, files.c.path, path))
         query = select(operation_files.c.operation_id).join(files).distinct()
         found = {row.operation_id: None for row in self._rows(query, at)}
         return [*found, *self.unlisted([path])]
@@ -243,9 +243,10 @@ class Records:
         """
         over = {str(each) for path in paths for each in (Path(path), *Path(path).parents)}
         # Paths begin with a slash, names of tables do not.
+        name = _in_order(self._store, accesses.c.name)
         plain = and_(
-            accesses.c.name >= "/",
-            accesses.c.name < "0",
+            name >= "/",
+            name < "0",
             accesses.c.direction == "read",
             accesses.c.kind == "path",
             accesses.c.version.is_(None),
@@ -440,10 +441,15 @@ def _is(names: Collection[str], direction: str) -> ColumnElement[bool]:
     return and_(accesses.c.name.in_(sorted(names)), accesses.c.direction == direction)
 
 
-def _under(of: Any, path: str) -> ColumnElement[bool]:
-    # "0" follows "/": a range that an index answers, without the marks of LIKE.
-    stem = path.rstrip("/")
-    return and_(of > stem + "/", of < stem + "0")
+def under(store: Store, column: Any, path: str) -> ColumnElement[bool]:
+    """Whether a column's path lies below another one: a range, which an index answers."""
+    stem, ordered = path.rstrip("/"), _in_order(store, column)
+    return and_(ordered > stem + "/", ordered < stem + "0")  # "0" follows "/"
+
+
+def _in_order(store: Store, column: Any) -> Any:
+    """The column in the order of its bytes: that of a language leaves out the slashes."""
+    return column.collate("C") if store.dialect == "postgresql" else column
 
 
 def _parts(values: list[Any]) -> Iterator[list[Any]]:
