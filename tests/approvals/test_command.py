@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import text
 from tests.modelling import ModelProject, feature_rows, make_model_project
 
 from headrace.approvals import new_key, public_line
@@ -70,6 +71,36 @@ def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Path) -> Itera
     monkeypatch.chdir(project.root)
     yield People(project, monkeypatch)
     project.workspace.close()
+
+
+def edit(people: People, column: str, before: str, after: str) -> None:
+    """What somebody who can write the database does."""
+    change = f"UPDATE headrace_verdicts SET {column} = replace({column}, :before, :after)"
+    with people.project.workspace.store.begin() as connection:
+        connection.execute(text(change), {"before": before, "after": after})
+
+
+def test_nobody_approves_what_was_not_stated(people: People) -> None:
+    from headrace.evidence.errors import EvidenceRefusedError
+    from headrace.promotion import last_decision
+
+    people.type("dan", "run")
+    decided = last_decision(people.project.workspace, "failure")
+    assert decided is not None
+    assert decided.evidence is not None
+    for column, before, after, why in (
+        ("body", f"{decided.verdict.candidate}", "0.999", "not those that were signed"),
+        ("judged_by", "dan", "eve", "dan asked for it, not eve"),
+        ("evidence", decided.evidence, "0" * 64, "is not there"),
+    ):
+        edit(people, column, before, after)
+        said = people.type("ann", "approve", "failure", "--yes", fails=EvidenceRefusedError)
+        assert why in said
+        edit(people, column, after, before)
+    (file,) = people.project.workspace.paths.artifacts.rglob("MLmodel")
+    file.write_text(file.read_text() + "# harmless")
+    said = people.type("ann", "approve", "failure", "--yes", fails=EvidenceRefusedError)
+    assert "changed: MLmodel" in said
 
 
 @pytest.mark.slow

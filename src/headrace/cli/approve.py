@@ -57,11 +57,13 @@ def command(what: str, name: str | None, key: Path | None, yes: bool, as_json: b
     from headrace.identity import principal
     from headrace.project.config import load_project
     from headrace.promotion import promote_approved
+    from headrace.promotion.proof import prove_waiting
     from headrace.workspace import open_workspace
 
     workspace = open_workspace()
     project = load_project(workspace.paths)
     waits = _waiting(workspace, project, what)
+    prove_waiting(workspace, waits)
     who = name or principal()
     if not as_json:
         show_waiting(waits)

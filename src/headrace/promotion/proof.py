@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from headrace.endpoints.records import model_directory
 from headrace.evidence import About, Check, Keys, check_alias, evidence_of, find, verify
 from headrace.evidence import verify_chain as examine
-from headrace.evidence.errors import AliasUnstatedError, BundleExistsError, NoEvidenceError
+from headrace.evidence.errors import (
+    AliasUnstatedError,
+    BundleExistsError,
+    EvidenceRefusedError,
+    NoEvidenceError,
+)
 from headrace.evidence.statement import GRANTING
 from headrace.ids import new_id
 from headrace.promotion.statement import model_files
@@ -19,6 +24,7 @@ from headrace.registry import resolve
 
 if TYPE_CHECKING:
     from headrace.evidence import Evidence, PublicKey, Verification
+    from headrace.promotion.waiting import Waiting
     from headrace.registry import ModelVersion
     from headrace.workspace import Workspace
 
@@ -53,6 +59,32 @@ def prove(
     )
     more = [] if alias is None else list(_alias(workspace, version, alias, found))
     return evidence, replace(found, checks=(*found.checks, *more))
+
+
+def prove_waiting(workspace: Workspace, waits: Waiting) -> None:
+    """Let an approver sign what was stated: the numbers that he sees are rows of the database.
+
+    Raises:
+        EvidenceRefusedError: the statement that waits does not verify, or says something else.
+    """
+    ask = waits.ask
+    about = About(ask.model, ask.version, ask.alias)
+    stated = find(workspace.store, ask.evidence)
+    problems = ["the statement that waits is not there"]
+    if stated is not None:
+        version = resolve(workspace, f"{ask.model}/{ask.version}")
+        files = model_directory(workspace.store, version.model_id)
+        keys = Keys(workspace.paths).public()
+        found = verify(stated.envelope, keys, model=files, about=about)
+        problems = found.problems
+        if found.ok and (found.digest, found.kind) != (ask.evidence, "waiting"):
+            problems = [f"the statement is another: {found.kind}"]
+        elif found.ok and found.predicate["verdict"] != waits.decided.verdict.as_json():
+            problems = ["the numbers in the database are not those that were signed"]
+        elif found.ok and found.predicate["decided"]["by"] != ask.requester:
+            problems = [f"{found.predicate['decided']['by']} asked for it, not {ask.requester}"]
+    if problems:
+        raise EvidenceRefusedError(ask.model, ask.version, ask.alias, problems)
 
 
 def bundle(workspace: Workspace, evidence: Evidence, directory: Path) -> None:
