@@ -185,6 +185,16 @@ def test_requirements_that_were_edited_are_told(root: Path) -> None:
     assert_changed(root, ["requirements.txt was edited after the lock was made"])
 
 
+def test_a_password_in_an_address_is_not_told(root: Path) -> None:
+    asked = "thing @ https://me:secret@example.org/thing.whl"
+    (root / "requirements.txt").write_text(f"{asked}\n")
+    write_lock(root, Lock(f"# complete\n{asked}\nother @ https://me:secret@example.org/o.whl\n"))
+    check = check_lock(root)
+    assert check is not None
+    assert len(check.lines) >= 2
+    assert not any("secret" in line for line in check.lines)
+
+
 def test_requirements_of_other_files_count(root: Path) -> None:
     (root / "more").mkdir()
     (root / "more" / "base.txt").write_text("six\n")

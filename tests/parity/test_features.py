@@ -198,6 +198,19 @@ def test_nothing_found_is_no_agreement(project: ModelProject, asked: Callable[..
     assert found.agreed is None
 
 
+def test_a_version_whose_files_are_gone_is_not_compared(
+    project: ModelProject, asked: Callable[..., str]
+) -> None:
+    project.put(features(40), "gold.swept")
+    endpoint = asked(request(1))
+    location = project.workspace.catalog.location_for("gold.swept")
+    for file in lakehouse.files(location):
+        Path(file.path).unlink()
+    project.put(features(40), "gold.swept")
+    found = compared(project, endpoint, table="gold.swept")
+    assert (found.matched, found.left_out, found.agreed) == (0, 1, None)
+
+
 def test_a_table_without_the_key(project: ModelProject, asked: Callable[..., str]) -> None:
     project.put(pa.table({"heat": [1.0]}), "gold.other")
     with pytest.raises(FeatureTableError, match=r"(?s)device"):

@@ -118,6 +118,20 @@ def test_a_row_that_is_refused_is_a_disagreement(tmp_path: Path) -> None:
         assert "a" in (each.reason or "")
 
 
+class Broken(Adder):
+    """An answer that cannot be told as JSON or Arrow."""
+
+    async def predict(self, *_: object) -> Answers:
+        return Answers.of(np.array([object()]), 1)
+
+
+def test_answers_that_cannot_be_read_are_a_disagreement(tmp_path: Path) -> None:
+    model = write_record(tmp_path, {"a": [1.0]}, [1.0])
+    for each in check_live(Broken(), model, "model", 1):
+        assert each.agreed is False
+        assert each.reason
+
+
 @pytest.fixture
 def recorded_world(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """Version N answers a + 100 N; version 2's record says something else."""

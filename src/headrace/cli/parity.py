@@ -190,7 +190,10 @@ def _show_features(found: FeatureParity) -> None:
         (found.without_key, "that do not name a row"),
         (found.without_row, "whose row no table holds"),
         (found.ambiguous, "that name several rows"),
-        (found.left_out, "not looked up, at too many versions of a table"),
+        (
+            found.left_out,
+            "not looked up: at too many versions of a table, or at ones that are gone",
+        ),
     ):
         if count:
             click.echo(f"  {count:,} {text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from importlib import metadata
 
 from headrace.environments.lock import Lock, normal, origin
@@ -26,22 +27,28 @@ def minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
+def shown(line: str) -> str:
+    """A requirement for a message or a tag: its address can hold a password."""
+    return re.sub(r"://[^/@\s]+@", "://***@", line)
+
+
 def _difference(line: str) -> str | None:
     from packaging.requirements import InvalidRequirement, Requirement
 
+    told = shown(line)
     try:
         wanted = Requirement(line)
     except InvalidRequirement:
-        return f"{line} cannot be compared"
+        return f"{told} cannot be compared"
     if wanted.marker is not None and not wanted.marker.evaluate():
         return None
     try:
         distribution = metadata.distribution(normal(wanted.name))
     except metadata.PackageNotFoundError:
-        return f"{line} is wanted, and is not installed"
+        return f"{told} is wanted, and is not installed"
     if wanted.url is not None:
         same = origin(distribution) == f" @ {wanted.url}"
-        return None if same else f"{line} is wanted, another one is installed"
+        return None if same else f"{told} is wanted, another one is installed"
     if wanted.specifier.contains(distribution.version, prereleases=True):
         return None
-    return f"{line} is wanted, {distribution.version} is installed"
+    return f"{told} is wanted, {distribution.version} is installed"

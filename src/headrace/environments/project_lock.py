@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from headrace.environments.compare import differences
+from headrace.environments.compare import differences, shown
 from headrace.environments.lock import Lock, closure, name_of, normal
 from headrace.environments.requirements import (
     REQUIREMENTS,
@@ -117,15 +117,15 @@ def _changed(root: Path, lock: Lock) -> list[str]:
         try:
             asked = Requirement(line)
         except InvalidRequirement:
-            found.append(f"{REQUIREMENTS} asks for {line}, which cannot be compared")
+            found.append(f"{REQUIREMENTS} asks for {shown(line)}, which cannot be compared")
             continue
         if asked.marker is not None and not asked.marker.evaluate():
             continue
         version = held.get(normal(asked.name))
         if version is None:
-            found.append(f"{REQUIREMENTS} asks for {line}, which the lock does not have")
+            found.append(f"{REQUIREMENTS} asks for {shown(line)}, which the lock does not have")
         elif asked.url is None and not asked.specifier.contains(version, prereleases=True):
-            found.append(f"{REQUIREMENTS} asks for {line}, the lock has {version}")
+            found.append(f"{REQUIREMENTS} asks for {shown(line)}, the lock has {shown(version)}")
     return found or [f"{REQUIREMENTS} was edited after the lock was made"]
 
 
@@ -136,7 +136,7 @@ def _extra(lock: Lock) -> list[str]:
         return []
     needed = closure(line for line in named if _installed(line))
     return [
-        f"{line} is installed and needed, and not in the lock"
+        f"{shown(line)} is installed and needed, and not in the lock"
         for line in needed.requirements
         if name_of(line) not in named
     ]

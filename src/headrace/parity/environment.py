@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace.environments.compare import shown
 from headrace.environments.lock import normal
 from headrace.parity.errors import EnvironmentUnreadableError
 from headrace.parity.knowledge import known_of
@@ -195,7 +196,7 @@ def _lines(lines: Iterable[str], installed: Installed) -> Iterable[EnvironmentDi
             continue
         if wanted.marker is not None and not wanted.marker.evaluate():
             continue
-        name = normal(wanted.name)
+        line, name = shown(line), normal(wanted.name)
         version = installed.versions.get(name)
         if version is None:
             yield EnvironmentDifference(line, None)

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import column, func, select
@@ -48,7 +49,8 @@ class FeatureParity:
         without_key: how many requests do not say which row they are about.
         without_row: how many name a row that no table holds.
         ambiguous: how many name several rows.
-        left_out: how many were not looked up, being at too many different versions of a table.
+        left_out: how many were not looked up, being at too many different versions of a table, or
+            at one whose files are gone.
         columns: one for each feature.
     """
 
@@ -172,7 +174,9 @@ def _looked_up(lookups: Sequence[Lookup], wanted: Mapping[int, Wanted]) -> _Foun
             if at not in found.rows and at not in found.ambiguous
         }
         groups = _by_version(lookup.location, remaining)
-        chosen = sorted(groups, key=lambda number: -len(groups[number]))[:_MOST_VERSIONS]
+        gone = lakehouse.missing(lookup.location, groups.keys())
+        readable = [number for number in groups if gone[number] == []]
+        chosen = sorted(readable, key=lambda number: -len(groups[number]))[:_MOST_VERSIONS]
         rows: dict[int, list[dict[str, Any]]] = {}
         for number in chosen:
             rows |= lookup.rows(number, groups[number])
@@ -259,8 +263,11 @@ def _named(request: _Request, lookup: Lookup, alone: str | None) -> Wanted | Non
 
 def _by_version(location: str, wanted: Mapping[int, Wanted]) -> dict[int, dict[int, Wanted]]:
     """What is wanted, by the version of the table that was the newest at the request's time."""
-    commits = sorted(lakehouse.history(location), key=lambda commit: commit.version)
-    times = [_utc(commit.timestamp) for commit in commits]
+    # Older ones that are kept apart say nothing of the time until the next one.
+    first, _ = lakehouse.version_range(location)
+    commits = [each for each in reversed(lakehouse.history(location)) if each.version >= first]
+    # A clock that was set back does not make a later version older.
+    times = list(accumulate((_utc(commit.timestamp) for commit in commits), max))
     found: dict[int, dict[int, Wanted]] = {}
     for at, each in wanted.items():
         place = max(0, bisect_right(times, _utc(each.at)) - 1)

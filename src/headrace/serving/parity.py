@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from headrace.payloads.columnar import ARROW_STREAM, ID_COLUMN
 from headrace.payloads.dialect import AnswerContext
 from headrace.payloads.invocations import JSON, Invocations
 from headrace.payloads.times import iso_times
-from headrace.serving.scorer import score
+from headrace.serving.scorer import reason_of, score
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,8 @@ SECONDS: Final = 60.0
 JSON_ROUTE: Final = "live, JSON"
 ARROW_ROUTE: Final = "live, Arrow"
 _DIALECT: Final = Invocations()
+
+log = logging.getLogger(__name__)
 
 
 class NotAsTrainedError(parity.DisagreementError):
@@ -82,13 +85,15 @@ def check_live(scorer: Scorer, path: Path, model: str, version: int) -> list[Par
     ):
         try:
             given = send(part)
+            report = parity.compare(part, given.scores, given.labels, tolerance, route, scorer.kind)
         except HeadraceError as error:
             why = f"{error.what} {error.why or ''}".strip()
-            found.append(failed(route, why, part, scorer.kind))
-        else:
-            found.append(
-                parity.compare(part, given.scores, given.labels, tolerance, route, scorer.kind)
-            )
+            report = failed(route, why, part, scorer.kind)
+        except Exception as error:
+            # Of what has answered before, a comparison that breaks must not end the answers.
+            log.exception("%s/%s: %s", model, version, route)
+            report = failed(route, reason_of(error), part, scorer.kind)
+        found.append(report)
     return found
 
 
@@ -133,7 +138,11 @@ class _Sender:
         if self.scorer.loop is None:
             return asyncio.run(send())
         waiting = asyncio.run_coroutine_threadsafe(send(), self.scorer.loop)
-        return waiting.result(SECONDS + 5)
+        try:
+            return waiting.result(SECONDS + 5)
+        except TimeoutError as error:
+            waiting.cancel()
+            raise TimeoutError(f"no answer within {SECONDS + 5:.0f} s") from error
 
     async def _one(self, body: bytes, media: str) -> Encoded:
         signature = self.scorer.signature

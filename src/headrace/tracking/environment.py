@@ -121,6 +121,13 @@ def _digest(listing: str, root: Path) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
+def libraries(model: object) -> list[str]:
+    """Packages of a model, of a pipeline's steps, and of the format of scikit-learn's models."""
+    parts = [model, *(step for _, step in getattr(model, "steps", []))]
+    own, *steps = (type(part).__module__.partition(".")[0] for part in parts)
+    return [own, "skops", *(name for name in steps if name != "sklearn")]
+
+
 def requirements(root: Path, libraries: Iterable[str]) -> list[str]:
     """What a model needs to load: the project's requirements, completed by what it was made with.
 

@@ -316,8 +316,7 @@ def _fit(job: _Job, data: TrainingData, function: Callable[..., Any]) -> _Fitted
         where = user_frame(error, job.root) or spec.train
         raise TrainingFailedError(spec.name, where, error) from error
     seconds = time.perf_counter() - started
-    package = type(model).__module__.partition(".")[0]
-    requirements = environment.requirements(job.root, [package, *_libraries(model)])
+    requirements = environment.requirements(job.root, environment.libraries(model))
     recorder = Recorder(model, sample(data.holdout.X, spec.seed), spec.name, spec.train)
     logged = log_model(
         model,
@@ -342,13 +341,6 @@ def _fit(job: _Job, data: TrainingData, function: Callable[..., Any]) -> _Fitted
         return answer
 
     return _Fitted(model, logged, predict, seconds)
-
-
-def _libraries(model: object) -> list[str]:
-    """Packages of a pipeline's steps, and of the format that scikit-learn models are saved in."""
-    steps = [step for _, step in getattr(model, "steps", [])]
-    packages = [type(step).__module__.partition(".")[0] for step in steps]
-    return [name for name in ("skops", *packages) if name != "sklearn"]
 
 
 def _evaluate(job: _Job, data: TrainingData, fitted: _Fitted) -> dict[str, float]:
