@@ -12,6 +12,7 @@ import pytest
 from tests.modelling import ModelProject
 
 from headrace import clock, lakehouse, pins
+from headrace.catalog import Access
 from headrace.pins import NoPinsError, Pin
 from headrace.registry import ModelVersion, register, versions
 from headrace.tracking import TrainedModel, train
@@ -72,6 +73,13 @@ def test_a_version_that_another_client_registered_is_pinned_by_sync(
     assert [each.model for each in done.released] == ["by_hand"]
     (released,) = pins.pinned(models.workspace.store, model="by_hand", released=True)
     assert released.reason == "the version was deleted"
+    client.delete_registered_model("by_hand")
+    client.create_registered_model("by_hand")
+    client.create_model_version("by_hand", trained.model_uri, trained.run_id)
+    (again,) = pins.sync(models.workspace).pinned
+    assert (str(again), again.released_at) == ("by_hand/1", None)
+    client.delete_registered_model("by_hand")
+    pins.sync(models.workspace)
 
 
 _REGISTER = """
@@ -166,6 +174,23 @@ def test_a_table_elsewhere_is_pinned_and_left_as_it_is(
     pin_it(0, name="main.raw.theirs")
     assert lakehouse.latest_version(location) == version
     assert len(pins.kept(workspace.store, workspace.catalog.resolve("raw.theirs"))) == 1
+
+
+def test_a_table_that_was_read_by_its_path_is_kept_under_the_name_it_got(
+    workspace: Workspace, make_table: MakeTable, tmp_path: Path
+) -> None:
+    location = make_table()
+    (tmp_path / "link").symlink_to(location)
+    table_id = lakehouse.table_id(location)
+    paths = (location, str(tmp_path / "link"), str(tmp_path))
+    needs = [
+        pins.Need(Access("path", path, version), "trained on", table_id)
+        for version, path in enumerate(paths)
+    ]
+    with workspace.store.begin() as connection:
+        pins.pin(connection, "failure", 1, needs)
+    kept = pins.kept(workspace.store, workspace.catalog.resolve("gold.features"))
+    assert {each.table_version for each in kept} == {0, 1}
 
 
 def test_a_pin_is_not_on_the_table_that_took_the_place_of_its_own(

@@ -51,10 +51,11 @@ class Catalog:
             return self._find(connection, _name(name))
 
     def at_location(self, location: str | Path) -> TableName | None:
-        """The name of the table whose Delta log lies in that directory."""
-        query = select(entries).where(entries.c.location == self._stored(location))
+        """The name of the table whose Delta log lies in that directory, also by way of a link."""
+        places = {self._stored(location), self._stored(Path(location).resolve())}
+        query = select(entries).where(entries.c.location.in_(places))
         with self._store.reading() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(query).first()
         return self._entry(row).name if row else None
 
     def location_for(self, name: TableName | str) -> Path:

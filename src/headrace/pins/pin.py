@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import Connection, Row, and_, select, update
+from sqlalchemy import Connection, Row, and_, delete, select, update
 
 from headrace import clock, lakehouse
 from headrace.catalog import Access, audit
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from headrace.catalog import Entry, Store
     from headrace.workspace import Workspace
+
+
+_DELETED: Final = "the version was deleted"
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,15 @@ def changing(store: Store) -> AbstractContextManager[None]:
 
 
 def pin(connection: Connection, model: str, version: int, tables: Iterable[Need]) -> int:
-    """Pin table versions for a model version; how many are new. A released pin stays released."""
+    """Pin table versions for a model version; how many are new.
+
+    A released pin stays released, but for those of a deleted version whose number is used again.
+    """
+    connection.execute(
+        delete(pins).where(
+            pins.c.model == model, pins.c.version == version, pins.c.reason == _DELETED
+        )
+    )
     return sum(
         insert_or_skip(
             connection,
@@ -138,10 +150,23 @@ def pinned(
 
 
 def kept(store: Store, entry: Entry) -> list[Pin]:
-    """The pins on the table that is there now, and not on one that had its name before."""
+    """The pins on the table that is there now, and not on one that had its name before.
+
+    Those of a run among them that read it by its path, before it had the name.
+    """
     if entry.location is None:
         return []
-    return on_table(entry.location, pinned(store, str(entry.name)))
+    there = Path(entry.location).resolve()
+    found = [
+        each
+        for each in pinned(store)
+        if (
+            Path(each.name).resolve() == there
+            if each.kind == "path"
+            else each.name == str(entry.name)
+        )
+    ]
+    return on_table(entry.location, found)
 
 
 def on_table(location: str, found: list[Pin]) -> list[Pin]:
@@ -184,7 +209,11 @@ def sync(
     known = mlflow_registry.registered(workspace.store)
     if known is None:
         return Synced()
-    have = {(each.model, each.version) for each in pinned(workspace.store, released=True)}
+    have = {
+        (each.model, each.version)
+        for each in pinned(workspace.store, released=True)
+        if each.reason != _DELETED
+    }
     before = {each.access for each in pinned(workspace.store)}
     for each in known:
         if (each.model, each.version) not in have:
@@ -193,7 +222,7 @@ def sync(
     made = tuple(each for each in active if (each.model, each.version) not in have)
     live = {(each.model, each.version): each for each in known}
     gone = [each for each in active if (each.model, each.version) not in live]
-    _release(workspace, gone, "the version was deleted", "headrace")
+    _release(workspace, gone, _DELETED, "headrace")
     old = [
         each
         for each in active
