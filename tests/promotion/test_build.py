@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import select
 from tests.modelling import ModelProject, feature_rows, put_alias
 
-from headrace.promotion import GateSpec, build, build_freshness
+from headrace.evidence.errors import EvidenceRefusedError
+from headrace.promotion import GateSpec, build, build_freshness, judge
+from headrace.promotion.errors import FilesChangedError, ModelNotLoadableError
 from headrace.promotion.store import alias_moves, verdicts
 from headrace.registry import champion, versions
 
@@ -95,6 +97,45 @@ def test_another_gate_judges_the_same_version_again(make_models: MakeModels) -> 
     assert (result.version.version, result.verdict.promoted) == (1, False)
     found = state(project)
     assert (found["champion"], found["moves"]) == (1, [(None, 1)])
+
+
+def test_files_that_change_while_the_gate_runs_are_not_stated(
+    make_models: MakeModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_models(rows=feature_rows(400))
+    # The package has a function of that name.
+    module = sys.modules["headrace.promotion.build"]
+    asked = judge
+
+    def slow(*arguments: Any) -> Any:
+        found = asked(*arguments)
+        (file,) = project.workspace.paths.artifacts.rglob("MLmodel")
+        file.write_text(file.read_text() + "# swapped")
+        return found
+
+    monkeypatch.setattr(module, "judge", slow)
+    with pytest.raises(FilesChangedError, match="changed while the gate ran") as caught:
+        build(project.workspace, project.spec(), GATE)
+    assert caught.value.names == ["MLmodel"]
+    found = state(project)
+    assert (found["champion"], found["verdicts"]) == (None, [])
+    monkeypatch.undo()
+    (file,) = project.workspace.paths.artifacts.rglob("MLmodel")
+    link = file.with_name("linked")
+    link.symlink_to("/etc/passwd")
+    with pytest.raises(ModelNotLoadableError, match="linked is a link"):
+        build(project.workspace, project.spec(), GATE)
+    link.unlink()
+
+
+def test_a_champion_that_was_damaged_is_not_beaten(make_models: MakeModels) -> None:
+    project = make_models(rows=feature_rows(400))
+    build(project.workspace, project.spec(), GATE)
+    (file,) = project.workspace.paths.artifacts.rglob("MLmodel")
+    file.write_text(file.read_text() + "# damaged")
+    with pytest.raises(EvidenceRefusedError, match="version 1") as refused:
+        build(project.workspace, project.spec(), GATE, full=True)
+    assert "changed: MLmodel" in str(refused.value.why)
 
 
 def test_a_roll_back_by_hand_is_left_alone(make_models: MakeModels) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from headrace.crash import crash_point
+from headrace.endpoints.records import model_directory
+from headrace.evidence import check, protected_alias
+from headrace.evidence.errors import EvidenceMissingError
 from headrace.freshness import Freshness
 from headrace.promotion.errors import ChampionChangedError
 from headrace.promotion.judge import judge
 from headrace.promotion.promote import promote, promote_approved, summary_of
 from headrace.promotion.records import Decided, State, last_decision
+from headrace.promotion.statement import judged_files
 from headrace.promotion.waiting import Groups, Waiting, waiting
 from headrace.registry import PRODUCTION, ModelVersion, champion, register, version_of_run
 from headrace.tracking import TrainedModel, last_trained, train, training_freshness
@@ -180,10 +185,13 @@ def _judged(
         if incumbent is not None and incumbent.version == version.version:
             # In production already, and the rule changed: there is no other to compare with.
             incumbent = None
+        if incumbent is not None:
+            _prove(workspace, incumbent, alias)
+        files = judged_files(workspace, version)
         verdict = judge(workspace, training, gate, version, incumbent)
         crash_point("build.judged")
         try:
-            decided = promote(workspace, verdict, gate, alias)
+            decided = promote(workspace, verdict, gate, alias, files=files)
         except ChampionChangedError:
             if attempt == _ATTEMPTS:
                 raise
@@ -191,3 +199,19 @@ def _judged(
             crash_point("build.promoted")
             return decided
     raise AssertionError("unreachable: the last attempt raised")
+
+
+def _prove(workspace: Workspace, champion: ModelVersion, alias: str) -> None:
+    """A champion whose files were damaged would be beaten by anything.
+
+    Raises:
+        EvidenceRefusedError: its files, or its statement, are not those that were signed.
+    """
+    name, store = champion.name, workspace.store
+    protected = protected_alias(workspace.paths, store, f"{name}@{alias}")
+    if protected is None:
+        return
+    files = model_directory(store, champion.model_id)
+    # One from before there was evidence has none, and can be succeeded all the same.
+    with suppress(EvidenceMissingError):
+        check(workspace.paths, store, name, champion.version, protected, files)

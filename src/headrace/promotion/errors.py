@@ -166,6 +166,22 @@ class ChampionChangedError(GateError):
         )
 
 
+class FilesChangedError(GateError):
+    """Somebody changed the model while the gate ran."""
+
+    code = "files_changed"
+
+    def __init__(self, model: str, version: int, names: list[str]) -> None:
+        self.model, self.version, self.names = model, version, names
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        super().__init__(
+            f"The files of {model}/{version} changed while the gate ran.",
+            where=f"{model}/{version}",
+            why=f"they are not those that were judged: {', '.join(names[:5])}{more}",
+            next="headrace run judges it again; headrace run --full trains another version",
+        )
+
+
 class GroupUnknownError(GateError):
     """The gate names a group that the project does not have."""
 

@@ -15,7 +15,7 @@ from headrace.crash import crash_point
 from headrace.evidence import Keys, append
 from headrace.identity import principal
 from headrace.promotion import statement
-from headrace.promotion.errors import ChampionChangedError
+from headrace.promotion.errors import ChampionChangedError, FilesChangedError
 from headrace.promotion.records import (
     Decided,
     State,
@@ -45,6 +45,8 @@ def promote(
     verdict: Verdict,
     gate: GateSpec,
     alias: str = PRODUCTION,
+    *,
+    files: Mapping[str, str] | None = None,
 ) -> Decided:
     """State and record a verdict, and if it promotes, point the alias at the candidate.
 
@@ -54,11 +56,19 @@ def promote(
     production: it is judged again when the rule changes, and a person decides what a refusal
     then means. One that needs approvals waits. The same verdict again changes nothing.
 
+    Args:
+        workspace: the project.
+        verdict: what the gate found.
+        gate: by which rule.
+        alias: which alias.
+        files: digests of the files that were judged; what is stated must be the same ones.
+
     Returns:
         What became of it: it is ``refused``, ``waiting`` or ``promoted``.
 
     Raises:
         ChampionChangedError: the alias no longer points to the champion of the verdict.
+        FilesChangedError: the model's files are no longer those that were judged.
     """
     by = principal()
     version = resolve(workspace, f"{verdict.model}/{verdict.version}")
@@ -67,6 +77,9 @@ def promote(
         state = "waiting" if gate.approvals.count else "promoted"
     # It reads the model's files: before the transaction, which others wait for.
     drafted = statement.decision(workspace, verdict, gate, kind=state, alias=alias)
+    if files is not None and drafted.subjects != files:
+        changed = {name for name, _ in drafted.subjects.items() ^ files.items()}
+        raise FilesChangedError(verdict.model, verdict.version, sorted(changed))
     guards.install(workspace.store)
     try:
         with workspace.store.begin() as connection:

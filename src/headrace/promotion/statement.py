@@ -17,6 +17,7 @@ from sqlalchemy import column, inspect, select, table
 from headrace import kernels
 from headrace.endpoints.records import model_directory
 from headrace.evidence import Decision, digests_of, evidence_of
+from headrace.evidence.digests import remove_bytecode
 from headrace.evidence.envelope import peek
 from headrace.evidence.errors import EvidenceRefusedError
 from headrace.evidence.statement import subjects_of
@@ -118,7 +119,7 @@ def _described(
     kind: Any,
     alias: str,
 ) -> Decision:
-    with model_files(workspace, version) as directory:
+    with model_files(workspace, version) as directory, _readable(version, directory):
         subjects = digests_of(directory)
         kernel = _kernel(directory, subjects)
     judged = verdict is not None and gate is not None
@@ -143,6 +144,32 @@ def _described(
         },
     }
     return Decision(kind, version.name, version.version, subjects, predicate, alias)
+
+
+def judged_files(workspace: Workspace, version: ModelVersion) -> dict[str, str] | None:
+    """Digests of what the gate is about to load; ``None`` where that is on another machine.
+
+    Bytecode that lies beside the model's code is removed: it would be judged in the code's place,
+    and is not signed.
+
+    Raises:
+        ModelNotLoadableError: they cannot be read.
+    """
+    here = model_directory(workspace.store, version.model_id)
+    if here is None or not here.is_dir():
+        return None
+    with _readable(version, here):
+        remove_bytecode(here)
+        return digests_of(here)
+
+
+@contextmanager
+def _readable(version: ModelVersion, directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = f"{directory}: {error}"
+        raise ModelNotLoadableError(version.name, str(version), why) from error
 
 
 @contextmanager
