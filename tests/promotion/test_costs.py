@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from headrace.endpoints import records
 from headrace.environments import Environment
 from headrace.gate import rule
 from headrace.promotion import GateSpec, Verdict, judge
@@ -98,17 +99,10 @@ def test_a_version_without_a_kernel_is_measured_in_its_worker(
 def test_files_that_are_elsewhere_cannot_be_measured(
     models: ModelProject, strong: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Logged:
-        artifact_location = "s3://bucket/model"
-
-    class Client:
-        def get_logged_model(self, model_id: str) -> Logged:
-            return Logged()
-
-    monkeypatch.setattr(type(models.workspace), "mlflow", lambda self: Client())
+    monkeypatch.setattr(records, "model_directory", lambda store, model_id: None)
     with pytest.raises(ModelElsewhereError, match="not on this machine") as caught:
         model_directory(models.workspace, strong)
-    assert caught.value.location == "s3://bucket/model"
+    assert caught.value.location == "another machine"
 
 
 def test_slices_in_which_a_candidate_is_worse_refuse_it(

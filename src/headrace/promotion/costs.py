@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
+from headrace.endpoints import records
 from headrace.gate.findings import Latency, Size
 from headrace.promotion.errors import ModelElsewhereError
 from headrace.tracking.data import frame_for
@@ -33,11 +32,9 @@ def model_directory(workspace: Workspace, version: ModelVersion) -> Path:
     Raises:
         ModelElsewhereError: not on this machine.
     """
-    logged = workspace.mlflow().get_logged_model(version.model_id)
-    location = urlsplit(logged.artifact_location)
-    path = Path(url2pathname(location.path))
-    if location.scheme not in ("", "file") or not path.is_dir():
-        raise ModelElsewhereError(version.name, str(version), logged.artifact_location)
+    path = records.model_directory(workspace.store, version.model_id)
+    if path is None or not path.is_dir():
+        raise ModelElsewhereError(version.name, str(version), str(path or "another machine"))
     return path
 
 
