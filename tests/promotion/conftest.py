@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.modelling import make_models as make_models
@@ -11,7 +12,9 @@ from headrace.gate.findings import Difference
 from headrace.gate.spec import GateSpec
 from headrace.ids import new_id
 from headrace.promotion import Verdict
-from headrace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from headrace.workspace import Workspace
 
 GATE = GateSpec(metric="average_precision", resamples=300)
 
