@@ -235,6 +235,22 @@ def test_code_that_was_changed_or_lost_is_not_run(
         archive.write_bytes(before)
 
 
+def test_a_registered_model_that_does_not_answer_is_no_failed_training(
+    plain: ModelVersion, project: ModelProject
+) -> None:
+    (model,) = (project.root / ".headrace/artifacts").glob(
+        f"*/models/{plain.model_id}/artifacts/model.skops"
+    )
+    before = model.read_bytes()
+    model.write_bytes(before[:-40])
+    try:
+        found = reproduce(project.workspace, plain)
+    finally:
+        model.write_bytes(before)
+    assert (found.verdict, state(found, "model")) == ("impossible", "missing")
+    assert "The registered model does not answer" in text(found, "model")
+
+
 @pytest.mark.parametrize("name", ["circumstances.json", "holdout/predictions.parquet"])
 def test_a_damaged_record_is_named(name: str, plain: ModelVersion, project: ModelProject) -> None:
     path = artifacts(project, plain) / name

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from headrace.reproduce.errors import NotReproducibleError
 from headrace.tracking.runtime import VARIABLES
@@ -180,6 +180,9 @@ def _run(
     failure = scratch / "failure.json"
     if failure.exists():
         told = json.loads(failure.read_text())
+        if told["registered"]:
+            _failed(recorded, "The registered model does not answer.", str(recorded.model),
+                    told["message"], "model")  # fmt: skip
         _failed(recorded, "The recorded training fails.", told["where"],
                 f"{told['type']}: {told['message']}")  # fmt: skip
     if status != 0 or not (scratch / "answer.json").exists():
@@ -188,10 +191,12 @@ def _run(
         _failed(recorded, "The process that trains again ended.", None, why)
 
 
-def _failed(recorded: Recorded, what: str, where: str | None, why: str) -> None:
+def _failed(
+    recorded: Recorded, what: str, where: str | None, why: str, missing: str = "training"
+) -> NoReturn:
     raise NotReproducibleError(
         str(recorded.version),
-        "training",
+        missing,
         what,
         where=where,
         why=why,

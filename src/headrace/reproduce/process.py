@@ -42,6 +42,10 @@ ALONG = (*ABOUT, "headrace.json", "code")
 FAILED = 3
 
 
+class RegisteredFailsError(Exception):
+    """The registered model does not answer, though one that was trained again does."""
+
+
 def main() -> None:
     """Do what ``job.json`` says."""
     home = Path(sys.argv[1])
@@ -130,8 +134,11 @@ def saved(home: Path, job: dict[str, Any], model: Any) -> None:
             (again / written).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, again / written)
     rows = frame(home / "holdout.X.arrow")
-    for directory, name in ((again, "reproduced"), (registered, "registered")):
-        write(home / f"{name}.arrow", predictions(directory, rows))
+    write(home / "reproduced.arrow", predictions(again, rows))
+    try:
+        write(home / "registered.arrow", predictions(registered, rows))
+    except Exception as error:
+        raise RegisteredFailsError(f"{type(error).__name__}: {error}") from error
 
 
 def save(model: Any, flavors: dict[str, Any], target: Path) -> None:
@@ -225,7 +232,12 @@ def tell_failure(home: Path, error: Exception) -> None:
         if step.filename.startswith(code) or step.filename in known:
             where = f"{step.filename.removeprefix(code)}:{step.lineno}"
     lines = str(error).strip().splitlines() or [""]
-    told = {"type": type(error).__name__, "message": lines[0][:500], "where": where}
+    told = {
+        "registered": isinstance(error, RegisteredFailsError),
+        "type": type(error).__name__,
+        "message": lines[0][:500],
+        "where": where,
+    }
     (home / "failure.json").write_text(json.dumps(told))
     traceback.print_exc()
 

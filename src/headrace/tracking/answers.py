@@ -152,8 +152,9 @@ def sample(rows: pd.DataFrame, seed: int, most: int = MOST) -> Sample:
     if len(rows) <= most:
         return Sample(rows.reset_index(drop=True), seed, len(rows))
     chosen = list(dict.fromkeys(_edges(rows)))[: min(_EDGES, most)]
-    drawn = np.random.default_rng(seed).permutation(len(rows)).tolist()
-    places = sorted([*chosen, *[at for at in drawn if at not in set(chosen)][: most - len(chosen)]])
+    # So many that enough are left without those that are chosen already.
+    drawn = np.random.default_rng(seed).permutation(len(rows))[: most + len(chosen)].tolist()
+    places = sorted(list(dict.fromkeys([*chosen, *drawn]))[:most])
     return Sample(rows.iloc[places].reset_index(drop=True), seed, len(rows))
 
 
