@@ -58,6 +58,8 @@ def test_at_location_knows_managed_tables_and_nothing_else(
     assert catalog.at_location(tmp_path / "warehouse/main/gold/feature") is None
     (tmp_path / "link").symlink_to(tmp_path / "warehouse")
     assert catalog.at_location(tmp_path / "link/main/gold/features") == entry.name
+    with pytest.raises(LocationTakenError):
+        catalog.create_table("gold.again", tmp_path / "link/main/gold/features")
 
 
 def test_a_project_may_move(store: Store, catalog: Catalog, tmp_path: Path) -> None:

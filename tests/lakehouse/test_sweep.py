@@ -140,6 +140,17 @@ def test_what_nobody_names_stays_as_long_as_its_writer_may_be_at_it(
     assert lakehouse.read(location).num_rows == 10
 
 
+def test_a_table_inside_another_one_is_not_swept_with_it(
+    location: Path, make_rows: MakeRows, later: Later
+) -> None:
+    overwritten(location, make_rows, 2)
+    inner = location / "below" / "inner"
+    lakehouse.write(inner, make_rows(5))
+    later(timedelta(days=40))
+    assert len(swept(location).removed) == 1
+    assert lakehouse.read(inner).num_rows == 5
+
+
 def test_costs_tell_shared_bytes_from_exclusive_ones(
     location: Path, make_rows: MakeRows, later: Later
 ) -> None:

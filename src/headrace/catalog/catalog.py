@@ -177,9 +177,10 @@ class Catalog:
 
     def _stored(self, location: str | Path) -> str:
         path = Path(location).absolute()
-        for root in (self.warehouse, self.warehouse.resolve()):
-            if path.is_relative_to(root):
-                return path.relative_to(root).as_posix()
+        for place in (path, path.resolve()):  # a link can lead into the warehouse
+            for root in (self.warehouse, self.warehouse.resolve()):
+                if place.is_relative_to(root):
+                    return place.relative_to(root).as_posix()
         return str(path)
 
     def _spellings(self, name: str) -> builtins.list[str]:

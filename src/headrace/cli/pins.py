@@ -110,4 +110,7 @@ def _show(as_json: bool) -> None:
 def _as_json(pin: Pin) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(pin)
+    from headrace.clock import iso
+
+    released = None if pin.released_at is None else iso(pin.released_at)
+    return {**asdict(pin), "pinned_at": iso(pin.pinned_at), "released_at": released}

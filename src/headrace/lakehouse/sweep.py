@@ -222,11 +222,13 @@ def _listing(path: Path, below: str = "") -> Iterator[tuple[str, tuple[int, int]
     """Size and modification time of each file that can belong to the table, by relative path.
 
     As in Delta's own vacuum, names that begin with an underscore or a dot are not the table's,
-    but for partitions and the change feed.
+    but for partitions and the change feed. Neither are those of another table that lies inside.
     """
     try:
         entries = list(os.scandir(path / below))
     except FileNotFoundError:
+        return
+    if below and any(entry.name == "_delta_log" for entry in entries):
         return
     for entry in entries:
         hidden = entry.name.startswith(("_", "."))
