@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -117,8 +118,12 @@ def tokens_of(text: str) -> list[Token]:
         raise SqlSyntaxError(text, _reason(error)) from error
 
 
+@lru_cache(maxsize=512)
 def read(text: str) -> Statement:
     """Read one statement of a kind whose tables can be told: a query, or one that changes rows.
+
+    Each text is read once: a query is looked at several times on its way, and refreshes run the
+    same ones again. Nobody changes a tree.
 
     Raises:
         SqlSyntaxError: it is no such statement, or more than one.

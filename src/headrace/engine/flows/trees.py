@@ -1,8 +1,7 @@
-"""Trees of SQL text, each text read once: refreshes run the same text again and again."""
+"""Trees of SQL text, which are only looked at."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from headrace.engine import sql
@@ -11,13 +10,11 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 
-@lru_cache(maxsize=256)
 def tree(text: str) -> exp.Expr:
-    """The tree of one statement, which is only looked at."""
+    """The tree of one statement."""
     return sql.read(text).tree
 
 
-@lru_cache(maxsize=1024)
-def entries(expression: str) -> tuple[exp.Expr, ...]:
+def entries(expression: str) -> list[exp.Expr]:
     """The trees of an expression string, such as ``a + 1 AS k``."""
-    return tuple(sql.read(f"SELECT {expression}").tree.expressions)
+    return list(sql.read(f"SELECT {expression}").tree.expressions)
