@@ -64,6 +64,6 @@ def test_the_error_follows_from_the_table(rows: list[tuple[int, bool]]) -> None:
     score, truth = (np.array(column, float) for column in zip(*rows, strict=True))
     found = calibration(Outcome(truth, score / 9, truth))
     assert found is not None
-    assert found.error == pytest.approx(calibration_error(found))
+    assert found.error == pytest.approx(calibration_error(found.bins))
     value = METRICS["calibration_error"].value(Outcome(truth, score / 9, truth))
     assert value == pytest.approx(found.error)

@@ -67,7 +67,7 @@ def command(candidate: str, champion: str, html: Path | None, as_json: bool) -> 
     headrace compare MODEL/3 2            two versions
     headrace compare MODEL@next MODEL@production
     """
-    from headrace.cli.output import echo_json, working
+    from headrace.cli.output import echo_json, working, write_whole
     from headrace.promotion.comparison import compare, page
     from headrace.workspace import open_workspace
 
@@ -76,26 +76,13 @@ def command(candidate: str, champion: str, html: Path | None, as_json: bool) -> 
     with working("scoring both on the frozen rows"):
         found = compare(workspace, ours, theirs, _gate(workspace, ours.name))
     if html is not None:
-        _write(html, page(found))
+        write_whole(html, page(found).encode())
     if as_json:
         echo_json(found.as_json())
         return
     show(found)
     if html is not None:
         click.echo(f"Written to {html}.")
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole, or not at all."""
-    from headrace.ids import new_id
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(new_id("partial"))
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _versions(

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.status import Status
     from rich.table import Table
@@ -212,3 +214,16 @@ class StepPrinter:
     def _error(self, error: Any) -> None:
         for line in str(error).splitlines()[1:]:
             self._out.print("      " + line, style="red", markup=False, soft_wrap=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole, or not at all; its directory is made."""
+    from headrace.ids import new_id
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{new_id('partial')}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

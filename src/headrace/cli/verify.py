@@ -65,7 +65,9 @@ def command(
     else:
         found, envelope = _version(what, model, trusted, chain, bundle)
     if output is not None:
-        _write(output, envelope)
+        from headrace.cli.output import write_whole
+
+        write_whole(output, envelope)
     if as_json:
         from headrace.cli.output import echo_json
 
@@ -138,17 +140,6 @@ def _workspace() -> Workspace:
     from headrace.workspace import open_workspace
 
     return open_workspace()
-
-
-def _write(path: Path, envelope: bytes) -> None:
-    from headrace.ids import new_id
-
-    fresh = path.with_name(f".{new_id('evidence')}")
-    try:
-        fresh.write_bytes(envelope)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def show_verification(found: Verification) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.gate.consistency import calibration_error
 from headrace.gate.findings import Calibration, ReliabilityBin
 from headrace.gate.metrics import is_probability, score_bins
 
@@ -36,6 +37,4 @@ def calibration(outcome: Outcome) -> Calibration | None:
                 share=float(positives[code] / rows[code]),
             )
         )
-    total = sum(each.rows for each in bins)
-    error = sum(each.rows * abs(each.score - each.share) for each in bins) / total
-    return Calibration(error=error, bins=tuple(bins))
+    return Calibration(error=calibration_error(bins), bins=tuple(bins))

@@ -10,7 +10,7 @@ from headrace.gate.exact import holm, wins_by_chance
 from headrace.gate.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from headrace.gate.findings import (
         Calibration,
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Fairness,
         Findings,
         Parity,
+        ReliabilityBin,
         SliceReport,
     )
     from headrace.gate.spec import GateSpec
@@ -220,11 +221,11 @@ def _parity(found: Parity) -> Iterator[str]:
 def _calibration(whose: str, found: Calibration, rows: int) -> Iterator[str]:
     if sum(each.rows for each in found.bins) != rows:
         yield f"the {whose}'s reliability is not of all rows"
-    elif not _same(found.error, calibration_error(found)):
+    elif not _same(found.error, calibration_error(found.bins)):
         yield f"the {whose}'s calibration error is not that of its bins"
 
 
-def calibration_error(found: Calibration) -> float:
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     """The expected calibration error: the mean distance of score and share, weighted by rows."""
-    rows = sum(each.rows for each in found.bins)
-    return sum(each.rows * abs(each.score - each.share) for each in found.bins) / rows
+    rows = sum(each.rows for each in bins)
+    return sum(each.rows * abs(each.score - each.share) for each in bins) / rows

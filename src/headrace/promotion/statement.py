@@ -20,7 +20,7 @@ from headrace.evidence import Decision, digests_of, evidence_of
 from headrace.evidence.digests import remove_bytecode
 from headrace.evidence.envelope import peek
 from headrace.evidence.errors import EvidenceRefusedError
-from headrace.evidence.statement import subjects_of
+from headrace.evidence.statement import GRANTING, subjects_of
 from headrace.promotion.errors import ModelNotLoadableError
 from headrace.registry import PRODUCTION, ModelVersion, resolve
 from headrace.tracking import store as trainings
@@ -213,7 +213,7 @@ def _champion(workspace: Workspace, verdict: Verdict | None, alias: str) -> dict
     if verdict is None or verdict.champion is None:
         return None
     known = evidence_of(workspace.store, verdict.model, verdict.champion, alias)
-    granted = (each.digest for each in known if each.kind in ("promoted", "overridden"))
+    granted = (each.digest for each in known if each.kind in GRANTING)
     return {
         "version": verdict.champion,
         "model_id": resolve(workspace, f"{verdict.model}/{verdict.champion}").model_id,
