@@ -120,11 +120,12 @@ def test_circumstances_that_differ_are_notes() -> None:
 
 
 def test_an_unknown_hash_seed_is_told_where_it_can_matter() -> None:
-    equal, close = Finding("predictions", "same", ""), Finding("predictions", "close", "")
+    equal = compare.answers(frame(0.5), frame(0.5))
+    other = compare.answers(frame(0.5), frame(0.6))
     chance = {**RUNTIME, "hash_seed": None}
-    assert [each.name for each in compare.of_hash_seed(close, chance)] == ["hash seed"]
-    assert list(compare.of_hash_seed(equal, chance)) == []
-    assert list(compare.of_hash_seed(close, RUNTIME)) == []
+    assert [each.name for each in compare.of_hash_seed([other, None], chance)] == ["hash seed"]
+    assert list(compare.of_hash_seed([other, equal], chance)) == []
+    assert list(compare.of_hash_seed([other, other], RUNTIME)) == []
 
 
 def test_the_verdict_is_the_worst_of_the_findings() -> None:

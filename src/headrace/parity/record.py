@@ -11,20 +11,19 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from headrace.parity.errors import RecordDamagedError
+from headrace.tracking.answers import ANSWERS as ANSWERS
+from headrace.tracking.answers import DIRECTORY as DIRECTORY
+from headrace.tracking.answers import FACTS as FACTS
+from headrace.tracking.answers import FORMAT as FORMAT
+from headrace.tracking.answers import ROWS as ROWS
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
-
-DIRECTORY: Final = "parity"
-ROWS: Final = "rows.parquet"
-ANSWERS: Final = "answers.parquet"
-FACTS: Final = "parity.json"
-FORMAT: Final = 1
 
 
 @dataclass(frozen=True)

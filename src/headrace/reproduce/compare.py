@@ -159,9 +159,9 @@ def of_circumstances(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterabl
         yield Finding("BLAS", "note", text)
 
 
-def of_hash_seed(predictions: Finding, then: Mapping[str, Any]) -> Iterable[Finding]:
-    """A note where predictions differ, and the order of sets cannot be what it was."""
-    if predictions.state != "same" and then["hash_seed"] is None:
+def of_hash_seed(found: Iterable[Answers | None], then: Mapping[str, Any]) -> Iterable[Finding]:
+    """A note where the training answers otherwise, and the order of sets cannot be what it was."""
+    if then["hash_seed"] is None and not any(each and each.same for each in found):
         yield Finding(
             "hash seed",
             "note",

@@ -150,7 +150,7 @@ def _reproduced(
         compare.of_files(compare_files(recorded.model, again.model)),
         *compare.of_registered(compare.answers(recorded.predictions, again.registered)),
         *compare.of_circumstances(recorded.circumstances["runtime"], again.answer),
-        *compare.of_hash_seed(predictions, recorded.circumstances["runtime"]),
+        *compare.of_hash_seed((then, here), recorded.circumstances["runtime"]),
         *_drift(version),
     ]
     return Reproduction(

@@ -31,6 +31,7 @@ DIRECTORY: Final = "parity"
 ROWS: Final = "rows.parquet"
 ANSWERS: Final = "answers.parquet"
 FACTS: Final = "parity.json"
+FORMAT: Final = 1
 MOST: Final = 256
 #: Of these, at most so many are there for an edge of a column.
 _EDGES: Final = 192
@@ -107,7 +108,7 @@ class Recorder:
             ANSWERS: _write(directory / ANSWERS, _answers(found, labels, margins)),
         }
         facts = {
-            "format": 1,
+            "format": FORMAT,
             "rows": len(rows),
             "holdout_rows": self.sample.of,
             "seed": self.sample.seed,
