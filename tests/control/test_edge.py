@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from headrace.control.errors import TooSlowError
+from headrace.control.errors import OutsideArtifactsError, TooSlowError
 from headrace.control.graphql import only_reads
+from headrace.control.judge import refusal
 from headrace.control.login import SESSION_SECONDS, Login
 from headrace.control.routes import ROUTES, route_of
 from headrace.control.wire import bounded, whole_body
@@ -229,6 +230,14 @@ def test_cookies_end_and_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.undo()
     tokens.append(Secret("two"))
     assert not login.knows(cookie)
+
+
+def test_a_trace_does_not_say_where_its_files_are() -> None:
+    path = "/api/2.0/mlflow/traces/tr-1/tags"
+    found = refusal(path, {"key": "mlflow.artifactLocation", "value": "file:///etc"})
+    assert isinstance(found, OutsideArtifactsError)
+    assert found.location == "file:///etc"
+    assert refusal(path, {"key": "who", "value": "ann"}) is None
 
 
 def test_bodies_are_bounded(plane: Running) -> None:

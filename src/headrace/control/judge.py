@@ -57,6 +57,9 @@ def refusal(path: str, arguments: dict[str, Any]) -> ControlError | None:
         location = arguments.get("artifact_location", arguments.get("artifactLocation"))
         if location and not str(location).startswith("mlflow-artifacts:"):
             return OutsideArtifactsError(str(location))
+    elif "/traces/" in path and arguments.get("key") == "mlflow.artifactLocation":
+        # MLflow reads the files of a trace from wherever this tag says.
+        return OutsideArtifactsError(str(arguments.get("value")))
     return None
 
 
