@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONHASHSEED ?= random
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types layers format lock reference picture bench bench-batch bench-serving bench-workers clean
+.PHONY: help install demo test test-fast lint types layers format lock reference picture bench bench-batch bench-serving bench-workers bench-proof clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ bench-serving: install ## measure the scoring plane against its peers; QUICK=1 f
 
 bench-workers: install ## measure how long a worker takes to come
 	$(BIN)/python -m bench.workers
+
+bench-proof: install ## measure what proof costs, lineage at a million edges, maintenance of 10,000 files
+	$(BIN)/python -m bench.proof
 
 clean: ## remove what the targets made
 	rm -rf .venv .bench demo
