@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from headrace.recall.records import Reader, Records, Written
 
 _Mark = tuple[Node, Column]
+_Hit = tuple[Node, Column, "Reader"]
+_Wanted = tuple[int, "int | None", RowsOf, Column]
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Closure:
         self._waiting: dict[Certainty, list[_Mark]] = {each: [] for each in Certainty}
         self._covered: dict[tuple[str, int, int | None, Column, Certainty], int] = {}
         self._seen: set[tuple[str, int, Column, Certainty]] = set()
+        self._queries: dict[tuple[object, ...], tuple[object, dict[Column, Certainty]]] = {}
         self._sessions: dict[str, datetime] = {}
         self._spans: dict[tuple[str, int], list[Span]] | None = None
 
@@ -195,10 +198,9 @@ class Closure:
         self._waiting[certainty].append((node, column))
 
     def _level(self, level: list[_Mark], certainty: Certainty) -> None:
-        hits: list[tuple[Node, Column, Reader]] = []
-        rows = [(node, column) for node, column in level if isinstance(node, RowsOf)]
-        for node, column in sorted(rows, key=lambda each: each[0].version):
-            hits += self._of_rows(node, column, certainty)
+        hits = self._of_tables(
+            [(node, column) for node, column in level if isinstance(node, RowsOf)], certainty
+        )
         models = {node.model_id: node for node, _ in level if isinstance(node, ModelOf)}
         if models:
             found = self.records.of_models(models)
@@ -213,6 +215,32 @@ class Closure:
             elif isinstance(other, SessionOf):
                 self._of_session(other)
 
+    def _of_tables(self, rows: list[tuple[RowsOf, Column]], certainty: Certainty) -> list[_Hit]:
+        """Reads of the versions that hold these rows: one question for each table."""
+        wanted: dict[str, list[_Wanted]] = defaultdict(list)
+        for node, column in sorted(rows, key=lambda each: each[0].version):
+            span = self._new_span(node, column, certainty)
+            if span is not None:
+                wanted[node.table].append((*span, node, column))
+        hits: list[_Hit] = []
+        for table, spans in wanted.items():
+            groups: dict[tuple[int, Column], list[_Wanted]] = defaultdict(list)
+            for each in spans:
+                groups[each[2].life, each[3]].append(each)
+            # The spans of one life and column are apart: each is what was not followed yet.
+            starts = {key: [each[0] for each in group] for key, group in groups.items()}
+            for reader in self.records.readers(table, [(each[0], each[1]) for each in spans]):
+                for key, group in groups.items():
+                    if reader.version is None:
+                        hits.append((group[0][2], key[1], reader))
+                        continue
+                    place = bisect_right(starts[key], reader.version) - 1
+                    if place >= 0:
+                        _, last, node, column = group[place]
+                        if last is None or reader.version <= last:
+                            hits.append((node, column, reader))
+        return hits
+
     def _of_reader(
         self, node: Node, operation: Operation, reader: Reader, column: Column, sure: Certainty
     ) -> None:
@@ -223,23 +251,20 @@ class Closure:
                 sure = Certainty.POSSIBLE
         self._through(node, operation, reader.position, column, sure)
 
-    def _of_rows(
+    def _new_span(
         self, node: RowsOf, column: Column, certainty: Certainty
-    ) -> Iterator[tuple[Node, Column, Reader]]:
-        """Reads of the versions that hold the rows, as far as they were not followed yet."""
+    ) -> tuple[int, int | None] | None:
+        """The versions that hold the rows, as far as their reads were not followed yet."""
         life = self.lives(node.table)[node.life]
         end = life.end(node.version)
         self._strange(node, column, certainty, life, end)
         place = (node.table, node.life, end, column, certainty)
         before = self._covered.get(place)
         if before is not None and before <= node.version:
-            return
+            return None
         self._covered[place] = node.version
         last = end if before is None else before
-        for reader in self.records.readers(
-            node.table, node.version, None if last is None else last - 1
-        ):
-            yield node, column, reader
+        return node.version, None if last is None else last - 1
 
     def _strange(
         self, node: RowsOf, column: Column, certainty: Certainty, life: _Life, end: int | None
@@ -275,13 +300,26 @@ class Closure:
         self.passed[operation.id] = max(sure, self.passed.get(operation.id, sure))
         if not operation.writes:
             self._to_program(operation, position, column, sure, hop)
-        for target, passed in through(operation, position, column).items():
-            for write in operation.writes:
-                reached = self.written(operation, write)
-                certainty: Certainty = min(sure, passed)
-                if isinstance(reached, RowsOf) and write.version is None:
-                    certainty = Certainty.POSSIBLE
-                self._put(reached, target, certainty, hop)
+            return
+        passed = self._passed(operation, position, column)
+        for write in operation.writes if passed else ():
+            reached = self.written(operation, write)
+            unsure = isinstance(reached, RowsOf) and write.version is None
+            for target, how in passed.items():
+                self._put(reached, target, Certainty.POSSIBLE if unsure else min(sure, how), hop)
+
+    def _passed(
+        self, operation: Operation, position: int, column: Column
+    ) -> dict[Column, Certainty]:
+        """As ``through``, once for each query that was run many times."""
+        read = operation.reads[position]
+        key = (id(operation.flows), position, column, read.kind, read.columns)
+        known = self._queries.get(key)
+        if known is None:
+            found = through(operation, position, column)
+            # The flows are kept: their id could become that of others.
+            known = self._queries[key] = (operation.flows, found)
+        return known[1]
 
     def _to_program(
         self, operation: Operation, position: int, column: Column, sure: Certainty, hop: Hop
@@ -308,6 +346,8 @@ class Closure:
         return RowsOf(key, self._life_of(key, operation.id, version), version)
 
     def _life_of(self, key: str, operation: str, version: int) -> int:
+        if len(self.lives(key)) == 1:
+            return 0
         if key not in self._numbers:
             self._numbers[key] = {
                 (write.operation, write.version): number
@@ -364,14 +404,11 @@ def meets(read: str, path: str) -> bool:
 def _lives(records: Records, key: str) -> list[_Life]:
     """Split the commits of a place at each making of a table: its version 0."""
     writes = records.writes(key)
-    births = sorted(
-        (each.started, each.finished)
-        for each in writes
-        if each.version == 0 and each.started is not None and each.finished is not None
-    )
-    if len(births) < 2:
+    if sum(each.version == 0 for each in writes) < 2:
         lives = [_Life(None, None, list(writes))]
     else:
+        moments = records.moments(key)
+        births = sorted(moments[str(each.operation)] for each in writes if each.version == 0)
         starts = [started for started, _ in births]
         lives = [
             _Life(
@@ -382,8 +419,8 @@ def _lives(records: Records, key: str) -> list[_Life]:
             for number, started in enumerate(starts)
         ]
         for write in writes:
-            if write.finished is not None:
-                lives[max(0, bisect_right(starts, write.finished) - 1)].writes.append(write)
+            ended = moments[str(write.operation)][1]
+            lives[max(0, bisect_right(starts, ended) - 1)].writes.append(write)
     _add_strangers(records, key, lives[-1])
     for life in lives:
         life.replacing = sorted({each.version for each in life.writes if each.replaces})

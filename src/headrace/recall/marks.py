@@ -27,6 +27,8 @@ class Certainty(IntEnum):
 def through(operation: Operation, position: int, column: Column) -> dict[Column, Certainty]:
     """The columns that an operation's writes get from one marked column of one of its reads.
 
+    Columns that are marked by the rows as surely are left out.
+
     An operation without flows is one of which they are not known: of rows that it read, all it
     wrote can come; a column that it did not touch reached nothing. A model that it applied counts
     for all it wrote.
@@ -58,7 +60,8 @@ def through(operation: Operation, position: int, column: Column) -> dict[Column,
         how = Certainty.POSSIBLE if flow.how == "unknown" else Certainty.CERTAIN
         target = None if flow.column is None else flow.column.lower()
         found[target] = max(found.get(target, how), how)
-    return found
+    rows = found.get(ROWS, 0)
+    return {name: how for name, how in found.items() if name is ROWS or how > rows}
 
 
 def collected(access: Access, column: Column) -> Certainty | None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, column, inspect, or_, select, table
 
 from headrace import lakehouse
-from headrace.catalog import Access, Operation, TableName
+from headrace.catalog import Access, ColumnFlow, Operation, TableName
 from headrace.catalog import flows as flow_sets
 from headrace.catalog.tables import accesses, files, operation_files, operations
 from headrace.lakehouse.log import actions
@@ -39,8 +38,7 @@ _versions = table(
 )
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """One commit of a table, recorded or found in its log alone.
 
     Attributes:
@@ -48,7 +46,6 @@ class Written:
         replaces: no row from before is left.
         kind: of the operation.
         restores: the version whose rows it brought back; -1 where the log names a moment.
-        started, finished: when; ``None`` for a commit that nobody recorded.
         what: the Delta operation, of a commit that nobody recorded.
     """
 
@@ -56,14 +53,11 @@ class Written:
     operation: str | None
     replaces: bool
     kind: str = ""
-    started: datetime | None = None
-    finished: datetime | None = None
     restores: int | None = None
     what: str = ""
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """A read of a table, and the operation that made it."""
 
     operation: str
@@ -88,6 +82,7 @@ class Records:
         self._operations: dict[str, Operation] = {}
         self._places: dict[tuple[str, str | None], str] = {}
         self._keys: dict[str, frozenset[str]] = {}
+        self._flows: dict[int | None, tuple[ColumnFlow, ...]] = {}
 
     # ---- tables -------------------------------------------------------------------------
 
@@ -119,7 +114,7 @@ class Records:
         return key if key.startswith("/") or "://" in key else str(self._warehouse / key)
 
     def writes(self, key: str) -> list[Written]:
-        """The recorded commits of a table whose versions are known, by time and version."""
+        """The recorded commits of a table whose versions are known, in no order."""
         if key not in self._written:
             query = select(
                 accesses.c.name,
@@ -128,33 +123,40 @@ class Records:
                 accesses.c.replaces,
                 accesses.c.operation_id,
                 operations.c.kind,
-                operations.c.started_at,
-                operations.c.finished_at,
             ).join(operations)
             known = accesses.c.version.is_not(None)
-            self._written[key] = sorted(
-                (
-                    Written(
-                        row.version,
-                        row.operation_id,
-                        # What a scoring leaves in place is what it would write again, to the bit.
-                        replaces=bool(row.replaces) or row.kind == "score",
-                        kind=row.kind,
-                        started=row.started_at,
-                        finished=row.finished_at,
-                    )
-                    for row in self._rows(query, _is(self.names(key), "write"), known)
-                    if self._is_of(row, key)
-                ),
-                key=lambda each: (each.started, each.version),
-            )
+            self._written[key] = [
+                # What a scoring leaves in place is what it would write again, to the bit.
+                Written(version, operation, bool(replaces) or kind == "score", kind)
+                for name, version, location, replaces, operation, kind in self._rows(
+                    query, _is(self.names(key), "write"), known
+                )
+                if self._is_at(name, location, key)
+            ]
         return self._written[key]
 
-    def readers(self, key: str, first: int, last: int | None) -> Iterator[Reader]:
-        """Reads of the versions ``first`` to ``last`` of a table, and of unknown versions."""
+    def moments(self, key: str) -> dict[str, tuple[datetime, datetime]]:
+        """When each operation that wrote a table began and ended."""
+        query = select(operations.c.id, operations.c.started_at, operations.c.finished_at).join(
+            accesses
+        )
+        return {
+            operation: (started, finished)
+            for operation, started, finished in self._rows(query, _is(self.names(key), "write"))
+        }
+
+    def readers(self, key: str, spans: Sequence[tuple[int, int | None]]) -> list[Reader]:
+        """Reads of versions of a table, and of unknown versions of it.
+
+        Args:
+            key: the table.
+            spans: first and last version of each range; no last one for all that follow.
+        """
+        first = min(each for each, _ in spans)
+        lasts = [last for _, last in spans if last is not None]
         between = accesses.c.version >= first
-        if last is not None:
-            between = and_(between, accesses.c.version <= last)
+        if len(lasts) == len(spans):
+            between = and_(between, accesses.c.version <= max(lasts))
         query = select(
             accesses.c.operation_id,
             accesses.c.position,
@@ -164,11 +166,13 @@ class Records:
             accesses.c.location,
         )
         conditions = (_is(self.names(key), "read"), or_(between, accesses.c.version.is_(None)))
-        for row in self._rows(query, *conditions):
+        return [
+            Reader(operation, position, version)
+            for operation, position, kind, name, version, location in self._rows(query, *conditions)
             # Reads of plain files carry no version and no place.
-            plain = row.kind == "path" and row.version is None and row.location is None
-            if not plain and self._is_of(row, key):
-                yield Reader(row.operation_id, row.position, row.version)
+            if (kind != "path" or version is not None or location is not None)
+            and self._is_at(name, location, key)
+        ]
 
     def unrecorded(self, key: str, known: Collection[int], after: int) -> list[Written]:
         """Commits of a table's log later than ``after`` that replaced rows unrecorded."""
@@ -195,10 +199,10 @@ class Records:
             self._names[key] = frozenset(found)
         return self._names[key]
 
-    def _is_of(self, row: Any, key: str) -> bool:
-        if row.location is None:
-            return key in self.keys_of(row.name)
-        return self._place(row.location, row.name) == key
+    def _is_at(self, name: str, location: str | None, key: str) -> bool:
+        if location is None:
+            return key in self.keys_of(name)
+        return self._place(location, name) == key
 
     def _place(self, location: str, name: str | None) -> str:
         found = self._places.get((location, name))
@@ -358,16 +362,25 @@ class Records:
         rows = connection.execute(select(operations).where(operations.c.id.in_(ids))).all()
         touched: dict[tuple[str, str], list[Access]] = {}
         query = (
-            select(accesses)
+            select(
+                accesses.c.operation_id,
+                accesses.c.direction,
+                accesses.c.kind,
+                accesses.c.name,
+                accesses.c.version,
+                accesses.c.columns,
+                accesses.c.location,
+            )
             .where(accesses.c.operation_id.in_(ids))
             .order_by(accesses.c.operation_id, accesses.c.direction, accesses.c.position)
         )
-        for row in connection.execute(query):
-            columns = None if row.columns is None else tuple(row.columns)
-            access = Access(row.kind, row.name, row.version, columns, row.location)
-            touched.setdefault((row.operation_id, row.direction), []).append(access)
+        for each, direction, kind, name, version, columns, place in connection.execute(query).all():
+            named = None if columns is None else tuple(columns)
+            access = Access(kind, name, version, named, place)
+            touched.setdefault((each, direction), []).append(access)
         flows = flow_sets.of_sets(connection, [row.flow_set for row in rows])
         for row in rows:
+            kept = self._flows.setdefault(row.flow_set, flows.get(row.flow_set, ()))
             self._operations[row.id] = Operation(
                 id=row.id,
                 kind=row.kind,
@@ -380,7 +393,7 @@ class Records:
                 writes=tuple(touched.get((row.id, "write"), ())),
                 mode=row.mode,
                 source=row.source,
-                flows=flows.get(row.flow_set, ()) if row.flow_set is not None else (),
+                flows=kept if row.flow_set is not None else (),
             )
 
     # ---- MLflow's tables -------------------------------------------------------------------
@@ -422,7 +435,8 @@ class Records:
 
     def _rows(self, query: Select[Any], *conditions: ColumnElement[bool]) -> list[Any]:
         with self._store.reading() as connection:
-            return list(connection.execute(query.where(*conditions)))
+            # At once: fetched one by one, a hundred thousand rows take several times as long.
+            return list(connection.execute(query.where(*conditions)).all())
 
 
 def _model_id(row: Any) -> str | None:
