@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -63,43 +63,49 @@ class Columns:
         far, added = self.marks[hop.far], found[hop.far]
         pairs = self.pairs.setdefault((hop.near, hop.far), {})
         cap = 0 if hop.guessed else _DIRECT
+        # A million flows pass here: nothing is called in this loop that need not be.
         for near_column, far_column, known in self._passed(hop, new):
-            rank = min(known, cap)
+            rank = known if known < cap else cap
             pair = (near_column, far_column) if self._up else (far_column, near_column)
-            if pairs.get(pair, -1) < rank:
+            if pair not in pairs or pairs[pair] < rank:
                 pairs[pair] = rank
-            if far.get(far_column, -1) < rank:
+            if far_column not in far or far[far_column] < rank:
                 far[far_column] = added[far_column] = rank
 
-    def _passed(self, hop: Hop, new: Marks) -> Iterator[Pair]:
+    def _passed(self, hop: Hop, new: Marks) -> list[Pair]:
         if hop.learned:
-            yield from self._learned(hop, new)
-        elif hop.flow_set is None or hop.flow_set not in self._flows:
-            for column in new:
-                yield column, EVERY, 0
-        else:
-            index = self._index(hop.flow_set, hop.position)
-            for column, rank in new.items():
-                yield from self._by_index(index, column, rank)
+            return self._learned(hop, new)
+        if hop.flow_set is None or hop.flow_set not in self._flows:
+            return [(column, EVERY, 0) for column in new]
+        index = self._index(hop.flow_set, hop.position)
+        if EVERY in new or (None in new and not self._up):
+            return self._of_all(index, new)
+        found: list[Pair] = []
+        for column, rank in new.items():
+            if column in index:
+                found += [
+                    (column, far, known if known < rank else rank) for far, known in index[column]
+                ]
+            if self._up and column is not None and None in index:
+                # What decides on the rows decides on the values of each column.
+                most = min(rank, _INDIRECT)
+                found += [(column, far, min(known, most)) for far, known in index[None]]
+            if EVERY in index:
+                found += [(column, far, 0) for far, _ in index[EVERY]]
+        return found
 
-    def _by_index(self, index: Index, column: str | None, rank: int) -> Iterator[Pair]:
-        everywhere = column == EVERY or (column is None and not self._up)
-        if everywhere:
-            # Other rows are other values of every column.
-            most = rank if column == EVERY else min(rank, _INDIRECT)
-            for each, flows in index.items():
-                for far, known in flows:
-                    same = each is None and column is None
-                    yield column, far, min(known, rank if same else most)
-            return
-        for far, known in index.get(column, ()):
-            yield column, far, min(rank, known)
-        if self._up and column is not None:
-            # What decides on the rows decides on the values of each column.
-            for far, known in index.get(None, ()):
-                yield column, far, min(rank, known, _INDIRECT)
-        for far, _ in index.get(EVERY, ()):
-            yield column, far, 0
+    def _of_all(self, index: Index, new: Marks) -> list[Pair]:
+        """What every flow hands on: other rows are other values of each column."""
+        whole = new.get(EVERY, -1)
+        rows = new.get(None, -1) if not self._up else -1
+        found: list[Pair] = []
+        for column, flows in index.items():
+            by = EVERY if EVERY in new else None
+            rank = max(whole, rows if column is None else min(rows, _INDIRECT))
+            if column in new and new[column] >= rank:
+                by, rank = column, new[column]
+            found += [(by, far, min(known, rank)) for far, known in flows]
+        return found
 
     def _index(self, flow_set: int, position: int) -> Index:
         key = (flow_set, position)
@@ -116,14 +122,16 @@ class Columns:
             index = self._indices[key] = dict(index)
         return index
 
-    def _learned(self, hop: Hop, new: Marks) -> Iterator[Pair]:
+    def _learned(self, hop: Hop, new: Marks) -> list[Pair]:
         """What a run read is in its models, whichever part of it was used."""
-        for column, rank in new.items():
-            if self._up:
-                for source in (EVERY,) if hop.columns is None else (*hop.columns, None):
-                    yield column, source, rank
-            elif hop.columns is None or column in (None, EVERY) or column in hop.columns:
-                yield column, EVERY, rank
+        if self._up:
+            read = (EVERY,) if hop.columns is None else (*hop.columns, None)
+            return [(column, source, rank) for column, rank in new.items() for source in read]
+        return [
+            (column, EVERY, rank)
+            for column, rank in new.items()
+            if hop.columns is None or column in (None, EVERY) or column in hop.columns
+        ]
 
 
 def how(rank: int) -> How:
