@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.planes import unprotect
 
 from headrace.endpoints import EndpointSpec, deploy, endpoint_names
 from headrace.freshness import Freshness
@@ -42,6 +43,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 
 def serve(workspace: Workspace, *names: str) -> None:
+    unprotect(workspace)
     for name in names:
         spec = EndpointSpec(name=name, model="model@production")
         deploy(workspace, spec, ModelVersion("model", 1, "m-1", "run"))

@@ -139,26 +139,22 @@ def test_a_run_uses_the_projects_store_whatever_mlflow_points_to(
 
 
 def test_a_model_is_not_trained_beside_its_lock_unless_that_is_recorded(
-    undisturbed: Any,
+    make_project: Make,
 ) -> None:
-    small = undisturbed
+    small = make_project(days=2)
     small.write("requirements.txt", "scikit-learn\n")
     small.write("requirements.lock", "# complete\nscikit-learn==0.1\n")
-    try:
-        refused = small.run("run", "failure", "--json", check=False)
-        assert refused.returncode == 1
-        error = steps(refused)["model failure"]["error"]
-        assert error["error_code"] == "environment_drift"
-        assert "scikit-learn==0.1 is wanted" in error["why"]
-        assert "headrace run --allow-drift" in error["next"]
-        small.run("run", "failure", "--allow-drift")
-        query_of = "SELECT version, value FROM model_version_tags WHERE key = 'headrace.drift'"
-        ((version, drift),) = query(small.root, query_of)
-        assert version == 2
-        assert "scikit-learn==0.1 is wanted" in drift
-    finally:
-        (small.root / "requirements.txt").unlink()
-        (small.root / "requirements.lock").unlink()
+    refused = small.run("run", "failure", "--json", check=False)
+    assert refused.returncode == 1
+    error = steps(refused)["model failure"]["error"]
+    assert error["error_code"] == "environment_drift"
+    assert "scikit-learn==0.1 is wanted" in error["why"]
+    assert "headrace run --allow-drift" in error["next"]
+    small.run("run", "failure", "--allow-drift")
+    query_of = "SELECT version, value FROM model_version_tags WHERE key = 'headrace.drift'"
+    ((version, drift),) = query(small.root, query_of)
+    assert version == 1
+    assert "scikit-learn==0.1 is wanted" in drift
 
 
 def test_a_failed_step_blocks_only_what_needs_it(make_project: Make) -> None:

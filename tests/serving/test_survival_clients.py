@@ -21,7 +21,7 @@ import pytest
 from bench.measure import proportional
 from tests.load import constant_rate
 from tests.modelling import make_models as make_models
-from tests.planes import Served, eventually, has_state, spec
+from tests.planes import Served, eventually, has_state, spec, unprotect
 from tests.serving import slow_clients
 from tests.serving.underload import asked, assert_answers_are_right, assert_logged_once, plane_pid
 
@@ -163,6 +163,7 @@ def log_large(project: Served, size: int) -> ModelVersion:
 def test_memory_stays_flat(make_models: Callable[..., ModelProject]) -> None:
     models = make_models()
     workspace = models.workspace
+    unprotect(workspace)
     version = register(workspace, models.spec(), train(workspace, models.spec()))
     deploy(workspace, EndpointSpec(name="scores", model="failure@production"), version)
     paths = workspace.paths

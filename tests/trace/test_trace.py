@@ -101,9 +101,10 @@ def test_a_row_leads_to_its_model_and_to_both_branches_of_data(loop: Loop) -> No
     assert titles(trace, "run") == [f"run {loop.run_id}"]
     assert titles(trace, "code") == ["code training/failure.py:train"]
     assert len(trace.of_kind("environment")) == 1
-    for branch in ("training", "scoring"):
+    # Pinning the version that was trained on made version 1, of the same rows.
+    for branch, version in (("training", 0), ("scoring", 1)):
         assert titles(trace, "table", branch) == [
-            "main.gold.features@0",
+            f"main.gold.features@{version}",
             "main.silver.telemetry@2",
         ]
     assert [relation for relation, _ in trace.causes(trace.root)] == ["scored by", "scored on"]
@@ -174,7 +175,7 @@ def test_a_later_scoring_leaves_a_row_its_own_input_version(loop: Loop) -> None:
 def test_a_row_of_any_table_leads_to_its_sources(loop: Loop) -> None:
     trace = trace_row(loop.workspace, "gold.features", KEY)
     assert trace.of_kind("model") == []
-    assert titles(trace, "table") == ["main.gold.features@0", "main.silver.telemetry@2"]
+    assert titles(trace, "table") == ["main.gold.features@1", "main.silver.telemetry@2"]
     telemetry = trace.of_kind("files")[0]
     # How far a feature looks back is not recorded of a table: everything up to its time counts.
     assert names(telemetry) == {"day-0-gateway-1.parquet": 144, "day-1-gateway-1.parquet": 61}
@@ -187,7 +188,7 @@ def test_a_table_made_of_predictions_leads_to_their_model(loop: Loop) -> None:
     assert titles(trace, "table", "scoring") == [
         "main.gold.alerts@0",
         "main.gold.predictions@0",
-        "main.gold.features@0",
+        "main.gold.features@1",
         "main.silver.telemetry@2",
     ]
     assert titles(trace, "model") == ["failure/1"]
@@ -217,7 +218,7 @@ def test_a_table_scored_by_hand_leads_to_its_model(loop: Loop) -> None:
 
     assert titles(trace, "model") == ["failure/1"]
     assert titles(trace, "run") == [f"run {loop.run_id}"]
-    assert titles(trace, "table", "scoring")[:2] == ["main.gold.by_hand@0", "main.gold.features@0"]
+    assert titles(trace, "table", "scoring")[:2] == ["main.gold.by_hand@0", "main.gold.features@1"]
     by_hand = spark.table("gold.by_hand").orderBy("device_id", "window_end").toPandas()
     ours = spark.table("gold.predictions").orderBy("device_id", "window_end").toPandas()
     # Ours are the kernel's, within the tolerance that it was proven to.
@@ -285,7 +286,7 @@ def test_an_answer_to_other_inputs_says_where_they_differ(
     assert texts == [
         "differs from the row of main.gold.latest@1 in temperature_max",
         "main.gold.latest@1 holds no rows device_id=99,window_end=2026-01-02T10:00:00.000Z; "
-        "main.gold.features@0 holds no rows device_id=99,window_end=2026-01-02T10:00:00.000Z",
+        "main.gold.features@1 holds no rows device_id=99,window_end=2026-01-02T10:00:00.000Z",
         "the request holds no device_id, window_end, the key of a feature row",
     ]
     trace = trace_prediction(loop.workspace, keyless)
@@ -345,4 +346,4 @@ def test_a_deleted_version_still_traces_its_data(loop: Loop) -> None:
     # The row itself names the run.
     assert titles(trace, "run") == [f"run {loop.run_id}"]
     assert titles(trace, "table", "training")[0] == "main.gold.features@0"
-    assert titles(trace, "table", "scoring") == ["main.gold.features@0", "main.silver.telemetry@2"]
+    assert titles(trace, "table", "scoring") == ["main.gold.features@1", "main.silver.telemetry@2"]

@@ -30,7 +30,7 @@ class ControlError(HeadraceError):
         return json.dumps({"error_code": _MLFLOW[self.status], "message": text}).encode()
 
 
-class NoTokenError(ControlError):
+class UnauthorizedError(ControlError):
     """The request does not carry the project's token."""
 
     code = "unauthorized"
@@ -92,7 +92,7 @@ class OutsideArtifactsError(ControlError):
         )
 
 
-class TooLargeError(ControlError):
+class BodyTooLargeError(ControlError):
     """A body above its bound."""
 
     code = "body_too_large"

@@ -15,10 +15,10 @@ from headrace.control.errors import (
     BusyError,
     ControlError,
     ForeignRequestError,
-    NoTokenError,
     ProtectedError,
     RouteNotListedError,
     TooSlowError,
+    UnauthorizedError,
 )
 from headrace.control.graphql import only_reads
 from headrace.control.routes import Route, route_of
@@ -127,7 +127,7 @@ class Guard:
         self._check_host(scope)
         cookie = await asyncio.to_thread(self.login.enter, code)
         if cookie is None:
-            raise NoTokenError("the link has been used, or is another plane's")
+            raise UnauthorizedError("the link has been used, or is another plane's")
         # To the page itself: the code must stay neither in the address bar nor in the history.
         # A page and not a redirect, which would carry the cookie of a link on another site along.
         extra = {b"set-cookie": cookie.encode(), b"referrer-policy": b"no-referrer"}
@@ -166,9 +166,9 @@ class Guard:
             scheme, _, rest = given.partition(" ")
             if scheme.lower() == "bearer" and self.token().matches(rest.strip()):
                 return
-            raise NoTokenError("the token in the Authorization header is not the project's")
+            raise UnauthorizedError("the token in the Authorization header is not the project's")
         if not self.login.knows(header(scope, b"cookie")):
-            raise NoTokenError("there is no Authorization header")
+            raise UnauthorizedError("there is no Authorization header")
         self._check_origin(scope)
 
     def _check_origin(self, scope: Scope) -> None:

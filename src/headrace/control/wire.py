@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from headrace.control.errors import TooLargeError, TooSlowError
+from headrace.control.errors import BodyTooLargeError, TooSlowError
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -26,17 +26,17 @@ def header(scope: Scope, name: bytes) -> str:
 
 
 def check_length(scope: Scope, limit: int) -> None:
-    """Raises TooLargeError where the request says that it will be too large."""
+    """Raises BodyTooLargeError where the request says that it will be too large."""
     length = header(scope, b"content-length")
     if length.isdecimal() and int(length[:20]) > limit:
-        raise TooLargeError(limit)
+        raise BodyTooLargeError(limit)
 
 
 async def whole_body(receive: Receive, limit: int, seconds: float) -> bytes:
     """The body.
 
     Raises:
-        TooLargeError, TooSlowError: it is not within the bounds.
+        BodyTooLargeError, TooSlowError: it is not within the bounds.
         ClientLeft: there is nobody to answer.
     """
     chunks, size = [], 0
@@ -49,7 +49,7 @@ async def whole_body(receive: Receive, limit: int, seconds: float) -> bytes:
                 chunk = message.get("body", b"")
                 size += len(chunk)
                 if size > limit:
-                    raise TooLargeError(limit)
+                    raise BodyTooLargeError(limit)
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     return b"".join(chunks)
@@ -83,7 +83,7 @@ def bounded(receive: Receive, limit: int, seconds: float) -> Receive:
             raise TooSlowError(seconds) from None
         size += len(message.get("body", b""))
         if size > limit:
-            raise TooLargeError(limit)
+            raise BodyTooLargeError(limit)
         return message
 
     return part

@@ -178,7 +178,7 @@ def _build_model(desired: Desired, name: str, full: bool) -> Result:
     return result.summary, {
         "version": result.version.version,
         "promoted": result.state == "promoted",
-        "state": result.state,
+        "decision": result.state,
         "verdict": verdict.as_json(),
         "kernel": result.version.tags.get("headrace.kernel"),
     }
