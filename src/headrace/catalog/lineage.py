@@ -14,7 +14,7 @@ from headrace.catalog.fingerprint import fingerprints, keys_of
 from headrace.catalog.names import TableName
 from headrace.catalog.operation import Access, Operation, RawFile
 from headrace.catalog.store import insert_or_skip
-from headrace.catalog.tables import accesses, files, operation_files, operations
+from headrace.catalog.tables import accesses, files, operation_files, operations, replacing
 
 if TYPE_CHECKING:
     from headrace.catalog.store import Store
@@ -139,9 +139,7 @@ class Lineage:
             if born is not None:
                 wrote = and_(wrote, operations.c.finished_at >= born)
             replaced = connection.scalar(
-                select(func.max(accesses.c.version))
-                .select_from(joined)
-                .where(wrote, accesses.c.replaces)
+                select(func.max(accesses.c.version)).select_from(joined).where(wrote, replacing)
             )
         if replaced is not None:
             wrote = and_(wrote, accesses.c.version >= replaced)

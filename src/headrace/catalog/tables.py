@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from headrace.catalog.store import UtcDateTime, metadata
@@ -78,6 +79,9 @@ accesses = Table(
     Index("ix_headrace_accesses_name", "name", "direction", "version"),
     Index("ix_headrace_accesses_location", "location", "name"),
 )
+
+#: The condition of the index of such writes, in the form in which SQLite sees that it is met.
+replacing = text("headrace_accesses.replaces")
 
 Index(
     "ix_headrace_accesses_replaces",

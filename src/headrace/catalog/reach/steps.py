@@ -80,12 +80,16 @@ class Found:
     count: int
 
 
-# Which versions count on the far side: each that was read; each write that replaced all rows.
-_COUNTED: Final = {"up": "far.version", "down": "CASE WHEN far.replaces THEN far.version END"}
+# How many versions on the far side: those that were read; writes that replaced all rows, each of
+# which one operation made.
+_COUNTED: Final = {
+    "up": "count(DISTINCT far.version)",
+    "down": "sum(CASE WHEN far.replaces THEN 1 ELSE 0 END)",
+}
 
 _SELECT: Final = """
     {moment} AS moment,
-    min(far.version), max(far.version), count(DISTINCT {counted}),
+    min(far.version), max(far.version), {counted},
     min(o.finished_at), max(o.finished_at), count(*)
 """
 
@@ -186,13 +190,13 @@ WITH f (item, name, low, high, since, until) AS (VALUES {values})
 SELECT f.item,
     (SELECT count(*) FROM headrace_accesses x WHERE x.name = f.name AND x.direction = 'write'
         AND x.version BETWEEN f.low AND f.high),
-    (SELECT count(*) FROM headrace_accesses x WHERE x.name = f.name AND {replaces}
+    (SELECT count(*) FROM headrace_accesses x WHERE x.name = f.name AND x.replaces
         AND x.version BETWEEN f.low AND f.high),
-    (SELECT max(x.version) FROM headrace_accesses x WHERE x.name = f.name AND {replaces}
+    (SELECT max(x.version) FROM headrace_accesses x WHERE x.name = f.name AND x.replaces
         AND x.version <= f.low),
-    (SELECT max(x.version) FROM headrace_accesses x WHERE x.name = f.name AND {replaces}
+    (SELECT max(x.version) FROM headrace_accesses x WHERE x.name = f.name AND x.replaces
         AND x.version <= f.high),
-    (SELECT min(x.version) FROM headrace_accesses x WHERE x.name = f.name AND {replaces}
+    (SELECT min(x.version) FROM headrace_accesses x WHERE x.name = f.name AND x.replaces
         AND x.version > f.high)
 FROM f
 """
@@ -237,8 +241,6 @@ class Steps:
             "read": "far" if direction == "up" else "near",
             # What was read and written nowhere can have gone into a model.
             "join": "JOIN" if direction == "up" else "LEFT JOIN",
-            # As the index on such writes has it.
-            "replaces": "x.replaces = 1" if self._is_sqlite else "x.replaces",
             "counted": _COUNTED[direction],
             "unwritten": _NONE_UNWRITTEN if direction == "up" else _UNWRITTEN,
             "moment": f"CASE WHEN far.name IN ({listed}) THEN o.started_at END"

@@ -15,7 +15,7 @@ from headrace.catalog.reach.map import Thing
 from headrace.catalog.reach.models import Models
 from headrace.catalog.reach.spans import NEWEST, Spans
 from headrace.catalog.reach.steps import Range, Steps, when
-from headrace.catalog.tables import accesses, operations
+from headrace.catalog.tables import accesses, operations, replacing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -431,7 +431,7 @@ class Walk:
         if name in self._steps.remade:
             return self.lives(name)[life].replacing
         if name not in self._replaced:
-            query = select(accesses.c.version).where(accesses.c.name == name, accesses.c.replaces)
+            query = select(accesses.c.version).where(accesses.c.name == name, replacing)
             found = self._connection.scalars(query.order_by(accesses.c.version))
             self._replaced[name] = tuple(each for each in found if each is not None)
         return self._replaced[name]
