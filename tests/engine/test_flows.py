@@ -452,3 +452,30 @@ def test_text_that_is_only_read(text: str) -> None:
         shown = f"{names[origin.leaf]}.{origin.column or '*'}{_SHORT[origin.how]}"
         made.setdefault(column or "*", []).append(shown)
     assert {column: " ".join(sorted(origins)) for column, origins in made.items()} == UNRUN[text]
+
+
+@pytest.mark.usefixtures("target")
+def test_a_plan_that_cannot_be_read_counts_as_unknown(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rows are written and recorded; that no flow is known says all from all."""
+
+    def fail(*_: object) -> None:
+        raise NotImplementedError("a form of plan that nobody has thought of")
+
+    monkeypatch.setattr("headrace.engine.flows.plan.Plan.frame", fail)
+    with project.engine.recording(persist=False) as recording:
+        project.engine.session().table("gold.u").write.insertInto("gold.o")
+    (operation,) = recording.operations
+    assert (operation.flows, operation.mode) == ((), "append")
+    assert "nobody has thought of" in caplog.text
+
+
+def test_statistics_come_from_everything(project: Workspace) -> None:
+    """A step that is not looked into."""
+    with project.engine.recording(persist=False) as recording:
+        described = project.engine.session().table("gold.u").describe()
+        described.write.mode("overwrite").option("overwriteSchema", "true").saveAsTable("gold.o")
+    made = flows(recording.operations[-1])
+    assert made["*"] == "u.* u.id~ u.p~ u.q~"
+    assert made["p"] == "u.id u.p u.q"
