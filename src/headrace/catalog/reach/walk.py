@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from headrace.catalog.reach.map import Thing
 from headrace.catalog.reach.models import Models
+from headrace.catalog.reach.paths import meet
 from headrace.catalog.reach.spans import NEWEST, Spans
 from headrace.catalog.reach.steps import Range, Steps, when
 from headrace.catalog.tables import accesses, operations, replacing
@@ -435,21 +436,3 @@ class Walk:
             found = self._connection.scalars(query.order_by(accesses.c.version))
             self._replaced[name] = tuple(each for each in found if each is not None)
         return self._replaced[name]
-
-
-def meet(one: str, other: str) -> bool:
-    """Whether two absolute paths or patterns can stand for some of the same files.
-
-    >>> meet("/raw", "/raw/day=1/a.csv"), meet("/raw/*.csv", "/raw"), meet("/raw", "/rawer")
-    (True, True, False)
-    """
-    shorter, longer = sorted((_stem(one), _stem(other)), key=len)
-    return longer.startswith(shorter)
-
-
-def _stem(path: str) -> str:
-    """The path up to its first wildcard; a whole one ends where a directory would."""
-    for number, character in enumerate(path):
-        if character in "*?[{":
-            return path[:number]
-    return path.rstrip("/") + "/"
