@@ -97,6 +97,21 @@ def test_the_demo_promoted_a_better_version(demo: Demo) -> None:
     assert model["verdict"]["difference"]["low"] > 0
 
 
+def test_the_demo_ends_with_evidence_that_verifies_from_its_files(
+    demo: Demo, tmp_path: Path
+) -> None:
+    assert demo.facts["evidence"]["verified"] is True
+    (envelope,) = (demo.directory / "evidence").glob("*.json")
+    key = demo.directory / "evidence" / "public-key.pem"
+    elsewhere = Demo(tmp_path, {})
+    done = elsewhere.run(["headrace", "verify", str(envelope), "--key", str(key)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    envelope_of_another = tmp_path / "changed.json"
+    envelope_of_another.write_text(envelope.read_text().replace("payload", "payloaD", 1))
+    done = elsewhere.run(["headrace", "verify", str(envelope_of_another), "--key", str(key)])
+    assert done.returncode == 1
+
+
 def test_the_demo_traces_its_prediction_to_raw_files(demo: Demo) -> None:
     done = demo.run(["headrace", "trace", demo.facts["prediction"], "--json"])
     assert done.returncode == 0, done.stderr
