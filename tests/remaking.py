@@ -38,8 +38,11 @@ def make_again_after_changes(root: Path, model: str, source: str, table: str) ->
 
 
 def assert_bit_equal(found: dict[str, Any]) -> None:
-    """All predictions on the hold-out agree to the last bit, and so does the model's file."""
+    """All predictions on the hold-out agree to the last bit.
+
+    The model's file need not: sums inside it depend on the order in which threads end.
+    """
     states = {each["name"]: each["state"] for each in found["findings"]}
-    names = ("train rows", "holdout rows", "code", "environment", "predictions", "metrics", "files")
+    names = ("train rows", "holdout rows", "code", "environment", "predictions", "metrics")
     assert {name: states[name] for name in names} == dict.fromkeys(names, "same")
     assert (found["largest_difference"], found["labels_different"]) == (0.0, 0)

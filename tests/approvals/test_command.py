@@ -110,7 +110,7 @@ def test_two_people_promote_what_a_third_has_built(people: People, keys: Path) -
     from headrace.registry import ModelNotFoundError
 
     built = people.ask("dan", "run")["steps"][0]
-    assert (built["state"], built["promoted"]) == ("waiting", False)
+    assert (built["decision"], built["promoted"]) == ("waiting", False)
     assert built["message"].startswith("version 1 waits for approvals: roc_auc")
     assert "0 of 2 approvals, waits for ann, bob: headrace approve failure/1" in built["message"]
     (step,) = people.ask("dan", "plan")["steps"]
@@ -170,7 +170,7 @@ def test_a_run_promotes_what_has_its_approvals(
         "version 1: 2 of 2 approvals (ann, bob): headrace run promotes it",
     )
     (built,) = people.ask("dan", "run")["steps"]
-    assert (built["state"], built["promoted"]) == ("promoted", True)
+    assert (built["decision"], built["promoted"]) == ("promoted", True)
 
 
 def test_an_override_is_told_everywhere(people: People) -> None:
