@@ -113,7 +113,7 @@ def predictions(folder: Path, runs: int, seconds: float) -> list[dict[str, Any]]
     load, found = Wrk(HOME), {name: [] for name in specs}  # type: dict[str, list[float]]
     with running_plane(workspace.paths) as address:
         headers = {
-            "authorization": f"Bearer {read_token(workspace.paths)}",
+            "authorization": f"Bearer {read_token(workspace.paths).reveal()}",
             "content-type": "application/json",
         }
         for spec in specs.values():
