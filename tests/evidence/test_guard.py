@@ -26,8 +26,10 @@ def passes(world: World, version: int = 2, alias: str = "production", away: bool
 
 @pytest.mark.parametrize("kind", ["promoted", "overridden"])
 def test_a_version_with_evidence_passes(world: World, kind: str) -> None:
-    world.append(kind=kind)
+    evidence = world.append(kind=kind)
     passes(world)
+    (kept,) = (world.paths.state / "evidence").glob("failure*")
+    assert kept.read_bytes() == evidence.envelope
 
 
 @pytest.mark.parametrize("kind", [None, "refused", "waiting"])
@@ -97,9 +99,11 @@ def test_without_the_database_what_passed_before_passes(world: World) -> None:
 
 def test_a_later_refusal_takes_nothing_away(world: World) -> None:
     """It is judged again when the rule changes; a person decides what a refusal then means."""
-    world.append()
+    granting = world.append()
     world.append(kind="refused")
     passes(world)
+    (kept,) = (world.paths.state / "evidence").glob("failure*")
+    assert kept.read_bytes() == granting.envelope
 
 
 def test_which_references_need_evidence(world: World) -> None:

@@ -94,6 +94,7 @@ def test_what_a_living_writer_has_finished_is_shipped(paths: Paths) -> None:
         writer.rotate()
         append(writer, 2)
         eventually(has(paths, 1), 10)
+        assert not has(paths, 1, 2)()
         writer.rotate()
         eventually(has(paths, 1, 2), 10)
 

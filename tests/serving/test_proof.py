@@ -177,6 +177,9 @@ def test_an_unprotected_alias_stays_so_without_the_database(protected: Served) -
     world.passes()
     world.store = None
     world.passes()
+    assert list((protected.paths.state / "evidence").iterdir()) == [
+        protected.paths.state / "evidence" / "protected"
+    ]
 
 
 def test_nothing_is_loaded_for_an_endpoint_that_is_gone(protected: Served) -> None:
